@@ -1,0 +1,1 @@
+"""Audio bytes and arrays: decoding, resampling, joining, encoding. No torch."""

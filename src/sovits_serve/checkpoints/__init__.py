@@ -1,0 +1,1 @@
+"""Checkpoint files: which version, safe reading, conversion."""

@@ -1,0 +1,1 @@
+"""One engine per device: scheduling, batching, sampling and audio decoding."""

@@ -1,0 +1,1 @@
+"""Text to phonemes. CPU only, no torch."""

@@ -1,0 +1,1 @@
+"""Neural network modules of GPT-SoVITS. They know neither the engine nor the protocol."""

@@ -1,0 +1,1 @@
+"""What is computed from a reference recording: spectrogram, style, SSL and speaker features."""

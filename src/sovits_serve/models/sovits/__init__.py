@@ -1,0 +1,1 @@
+"""Semantic tokens to a waveform: text encoder, flow and generator."""

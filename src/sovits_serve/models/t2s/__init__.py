@@ -1,0 +1,1 @@
+"""Phonemes and prompt to semantic tokens (the autoregressive stage)."""

@@ -1,0 +1,129 @@
+"""Filling modules from checkpoint tensors, one tensor at a time.
+
+Modules are built on the meta device under upstream's parameter names and then filled, so that
+loading holds the module plus one tensor, never a second copy. Knows no files: any
+``WeightSource`` will do (a checkpoint reader, a safetensors file, a dict).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from sovits_serve.errors import CheckpointError
+
+
+class WeightSource(Protocol):
+    """Named tensors, read on demand."""
+
+    @property
+    def origin(self) -> str:
+        """Where the tensors come from, for error messages (a file name)."""
+
+    def names(self) -> Iterable[str]:
+        """Return all tensor names."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading it."""
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one tensor to the CPU in its stored dtype. The caller must not change it."""
+
+
+class DictWeights:
+    """A ``WeightSource`` over tensors already in memory."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], origin: str = "memory") -> None:
+        self._tensors = tensors
+        self._origin = origin
+
+    @property
+    def origin(self) -> str:
+        """Return the label given at construction."""
+        return self._origin
+
+    def names(self) -> Iterable[str]:
+        """Return all tensor names."""
+        return self._tensors.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        return tuple(self._tensors[name].shape)
+
+    def tensor(self, name: str) -> Tensor:
+        """Return the tensor itself."""
+        return self._tensors[name]
+
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def build_module(
+    factory: Callable[[], ModuleT],
+    source: WeightSource,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    prefix: str = "",
+) -> ModuleT:
+    """Build ``factory()`` on the meta device, then fill it from ``prefix + state dict name``.
+
+    Weight norm is folded on the way: where the module has ``x.weight`` and the source only
+    ``x.weight_g`` and ``x.weight_v``, the product is computed in float32. Floating-point tensors
+    take ``dtype``; the module comes back frozen and in eval mode on ``device``. Names of the
+    source that the module lacks are ignored; buffers must be persistent or made in ``forward``.
+
+    Raises:
+        CheckpointError: a tensor is missing, has another shape, or holds a value that is not
+            finite (also after conversion to ``dtype``).
+    """
+    with torch.device("meta"):
+        module = factory()
+    available = set(source.names())
+    for name, wanted in module.state_dict().items():
+        tensor = _read(source, available, prefix + name)
+        if tuple(tensor.shape) != tuple(wanted.shape):
+            raise CheckpointError(
+                f"{source.origin}: tensor {prefix + name!r} has shape {tuple(tensor.shape)}, "
+                f"the model needs {tuple(wanted.shape)}"
+            )
+        _assign(module, name, _convert(tensor, source, prefix + name, device, dtype))
+    return module.eval().requires_grad_(False)
+
+
+def _read(source: WeightSource, available: set[str], name: str) -> Tensor:
+    if name in available:
+        return source.tensor(name)
+    if name.endswith(".weight") and {name + "_g", name + "_v"} <= available:
+        magnitude = source.tensor(name + "_g").float()
+        direction = source.tensor(name + "_v").float()
+        norm = direction.flatten(1).norm(dim=1).view(-1, *[1] * (direction.dim() - 1))
+        return direction * (magnitude / norm)
+    raise CheckpointError(f"{source.origin}: tensor {name!r} is missing")
+
+
+def _convert(
+    tensor: Tensor,
+    source: WeightSource,
+    name: str,
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> Tensor:
+    if tensor.is_floating_point():
+        tensor = tensor.to(dtype)
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{source.origin}: tensor {name!r} holds a value that is not finite in {dtype}"
+            )
+    # A mapped or shared tensor must not outlive its file: copy what no conversion has copied.
+    return tensor.to(device, copy=True)
+
+
+def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
+    *path, leaf = name.split(".")
+    owner = module.get_submodule(".".join(path))
+    if leaf in owner._parameters:
+        owner._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+    else:
+        owner._buffers[leaf] = tensor

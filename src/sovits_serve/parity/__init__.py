@@ -1,0 +1,1 @@
+"""Runs recorded upstream data (goldens) through our code and reports each comparison."""

@@ -1,0 +1,1 @@
+"""The messages that the processes share. Imports nothing else of this package."""

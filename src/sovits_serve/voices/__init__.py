@@ -1,0 +1,1 @@
+"""References and what is cached of them."""
