@@ -95,4 +95,4 @@ class CheckpointError(SetupError):
     """A checkpoint file is missing, truncated, hostile, or not what it should be."""
 
     code = "bad_checkpoint"
-    exit_code = 65
+    exit_code = 79

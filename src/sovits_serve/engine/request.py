@@ -1,0 +1,170 @@
+"""A request and its segments while the engine works on them; and the check at the door.
+
+No torch, no policy. Lengths in tokens (25 Hz), frames (50 Hz) and samples.
+"""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sovits_serve.errors import InvalidRequest, TextTooLong
+from sovits_serve.protocol.messages import PhonemizedText, SamplingParams, SynthesisRequest
+
+MAX_TOP_P = 1.0
+SPEED_RANGE = (0.25, 4.0)
+
+
+class SequenceState(StrEnum):
+    """Where a segment stands. It only ever moves down this list."""
+
+    WAITING = "waiting"
+    RUNNING = "running"  # in the T2S batch, holds a slot
+    DECODING = "decoding"  # all tokens known, audio not yet
+    FINISHED = "finished"
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One segment: its T2S tokens, then its audio."""
+
+    request: "Request"
+    index: int
+    text: PhonemizedText
+    max_tokens: int
+    state: SequenceState = SequenceState.WAITING
+    tokens: list[int] = field(default_factory=list)
+    num_frames: int = 0  # known once all tokens are
+    num_frames_decoded: int = 0
+    pending_pcm: list[bytes] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return what names this sequence across scheduler and runner."""
+        return self.request.message.request_id, self.index
+
+
+@dataclass(eq=False)
+class Request:
+    """An accepted request: what was asked, and how far it is."""
+
+    message: SynthesisRequest
+    arrival_s: float
+    is_prepared: bool = False
+    sequences: list[Sequence] = field(default_factory=list)
+    next_waiting: int = 0  # first sequence that has not been admitted
+    next_segment: int = 0  # the segment whose audio goes out next
+    num_chunks: int = 0
+    num_samples: int = 0
+    first_audio_s: float | None = None
+
+    @property
+    def request_id(self) -> str:
+        """Return the caller's name for this request."""
+        return self.message.request_id
+
+    @property
+    def num_running(self) -> int:
+        """Return how many of its segments hold a slot."""
+        active = self.sequences[self.next_segment : self.next_waiting]
+        return sum(sequence.state is SequenceState.RUNNING for sequence in active)
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """What the loaded model and the config allow."""
+
+    num_phonemes: int  # ids below this are known to both models
+    max_sequence_length: int
+    max_tokens: int
+    max_segments: int
+    has_text_features: bool
+
+
+def check_request(message: SynthesisRequest, limits: ModelLimits) -> None:
+    """Check everything about a request that needs no tensor.
+
+    Raises:
+        InvalidRequest: names the field, the value and the limit.
+        TextTooLong: a segment does not fit the model.
+    """
+    if not message.request_id:
+        raise InvalidRequest("request_id: must not be empty")
+    if not 0 < len(message.segments) <= limits.max_segments:
+        raise InvalidRequest(
+            f"segments: {len(message.segments)} given; allowed: 1 to {limits.max_segments}"
+        )
+    check_range("speed", message.speed, *SPEED_RANGE)
+    check_range("noise_scale", message.noise_scale, 0.0, 2.0)
+    check_range("segment_pause_s", message.segment_pause_s, 0.0, 10.0)
+    check_sampling(message.sampling, limits)
+    for index, segment in enumerate(message.segments):
+        check_text(f"segments[{index}]", segment, limits)
+    if message.reference.prompt_text is not None:
+        check_text("reference.prompt_text", message.reference.prompt_text, limits)
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise ``InvalidRequest`` unless ``low <= value <= high`` (NaN fails)."""
+    if not low <= value <= high:
+        raise InvalidRequest(f"{name}: {value} is not between {low} and {high}")
+
+
+def check_sampling(params: SamplingParams, limits: ModelLimits) -> None:
+    """Check the ranges of sampling parameters."""
+    if not -(2**63) <= params.seed < 2**63:
+        raise InvalidRequest(f"seed: {params.seed} does not fit 64 bits")
+    if params.top_k is not None and params.top_k < 1:
+        raise InvalidRequest(f"top_k: {params.top_k} is below 1; leave it out to allow all tokens")
+    if not 0.0 < params.top_p <= MAX_TOP_P:
+        raise InvalidRequest(f"top_p: {params.top_p} is not above 0 and at most {MAX_TOP_P}")
+    check_range("temperature", params.temperature, 0.0, 100.0)
+    if not (0.0 < params.repetition_penalty <= 100.0):
+        raise InvalidRequest(
+            f"repetition_penalty: {params.repetition_penalty} is not above 0 and at most 100"
+        )
+    if params.max_tokens is not None and not 1 <= params.max_tokens <= limits.max_tokens:
+        raise InvalidRequest(
+            f"max_tokens: {params.max_tokens} is not between 1 and {limits.max_tokens}"
+        )
+
+
+def check_text(name: str, text: PhonemizedText, limits: ModelLimits) -> None:
+    """Check one phonemised text: ids known, spans inside, features available."""
+    if not text.phone_ids:
+        raise InvalidRequest(f"{name}: has no phonemes")
+    if len(text.phone_ids) > limits.max_sequence_length:
+        raise TextTooLong(
+            f"{name}: {len(text.phone_ids)} phonemes; the limit is {limits.max_sequence_length}"
+        )
+    low, high = min(text.phone_ids), max(text.phone_ids)
+    if low < 0 or high >= limits.num_phonemes:
+        bad = low if low < 0 else high
+        raise InvalidRequest(f"{name}: phone id {bad} is not below {limits.num_phonemes}")
+    if text.spans and not limits.has_text_features:
+        raise InvalidRequest(f"{name}: has Chinese spans, but no BERT model is loaded")
+    end = 0
+    for span in text.spans:
+        if len(span.text) != len(span.phonemes_per_character):
+            raise InvalidRequest(
+                f"{name}: span at phoneme {span.start} has {len(span.text)} characters and "
+                f"{len(span.phonemes_per_character)} phoneme counts"
+            )
+        if min(span.phonemes_per_character, default=0) < 0 or not span.text:
+            raise InvalidRequest(f"{name}: span at phoneme {span.start} is empty or negative")
+        if span.start < end:
+            raise InvalidRequest(f"{name}: span at phoneme {span.start} overlaps the one before")
+        end = span.start + sum(span.phonemes_per_character)
+        if end > len(text.phone_ids):
+            raise InvalidRequest(
+                f"{name}: span at phoneme {span.start} ends at {end}, "
+                f"past the {len(text.phone_ids)} phonemes"
+            )
+
+
+def num_frames(num_tokens: int, speed: float, frames_per_token: int) -> int:
+    """Return the decoder's 50 Hz frames for a segment.
+
+    Source: GPT-SoVITS 48b1a01, module/models.py, TextEncoder.forward (speed interpolation).
+    """
+    frames = num_tokens * frames_per_token
+    return frames if math.isclose(speed, 1.0, abs_tol=0.0) else int(frames / speed) + 1

@@ -1,0 +1,305 @@
+"""Who runs next. Plain Python: counts rows and frames, holds no tensors.
+
+A request's life: waiting for its reference to be encoded, then its segments one after the other
+get a slot (the request with the fewest running segments first, so that a book does not starve a
+sentence), run in the T2S batch, and have their audio decoded in windows, most urgent first.
+Audio leaves in order. Every accepted request ends in exactly one terminal message.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from sovits_serve.engine.batch import AudioWindow, Batch, StepResults
+from sovits_serve.engine.request import Request, Sequence, SequenceState, num_frames
+from sovits_serve.errors import InvalidRequest, QueueFull, ServingError
+from sovits_serve.protocol.messages import (
+    Aborted,
+    AudioChunk,
+    Failed,
+    Finished,
+    Message,
+    SynthesisRequest,
+)
+
+# A request that does not stream is as urgent as a stream that runs dry this much later.
+_BATCH_SLACK_S = 30.0
+# How many segments past the one whose audio is due a request may have begun, per slot.
+_AHEAD_PER_SLOT = 2
+
+
+@dataclass(frozen=True)
+class SchedulerLimits:
+    """How much one step may take on."""
+
+    max_running: int
+    max_waiting: int
+    max_prefill_rows: int
+    max_audio_rows: int
+    max_audio_frames: int
+    first_window_frames: int
+    max_window_frames: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class AudioGeometry:
+    """How tokens, frames and samples relate in the loaded model."""
+
+    frames_per_token: int
+    samples_per_frame: int
+    sample_rate_hz: int
+
+
+class Scheduler:
+    """Queues, admission, order of audio and terminal messages.
+
+    ``take_released`` names sequences that no longer need what the runner holds for them.
+    """
+
+    def __init__(
+        self,
+        limits: SchedulerLimits,
+        geometry: AudioGeometry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits
+        self.geometry = geometry
+        self.requests: dict[str, Request] = {}
+        self.running: list[Sequence] = []
+        self.decoding: list[Sequence] = []
+        self._clock = clock
+        self._messages: list[Message] = []
+        self._released: list[Sequence] = []
+        self._closed: list[Request] = []
+
+    def has_work(self) -> bool:
+        """Return whether a step would do or say anything."""
+        return bool(self.requests or self._messages)
+
+    def add(self, message: SynthesisRequest) -> None:
+        """Accept a request: from here on it gets exactly one terminal message.
+
+        Raises:
+            InvalidRequest: its id is in use.
+            QueueFull: ``max_waiting`` requests are unfinished.
+        """
+        if message.request_id in self.requests:
+            raise InvalidRequest(f"request_id: {message.request_id!r} is in use")
+        if len(self.requests) >= self.limits.max_waiting:
+            raise QueueFull(f"{len(self.requests)} requests wait; the limit is the same")
+        asked = message.sampling.max_tokens
+        max_tokens = self.limits.max_tokens if asked is None else asked
+        request = Request(message, arrival_s=self._clock())
+        request.sequences = [
+            Sequence(request, index, text, max_tokens)
+            for index, text in enumerate(message.segments)
+        ]
+        self.requests[message.request_id] = request
+
+    def abort(self, request_id: str) -> None:
+        """End a request on demand; one that has ended already is left alone."""
+        if request_id in self.requests:
+            self._close(self.requests[request_id], Aborted(request_id))
+
+    def schedule(self) -> Batch:
+        """Decide the work of the next step. Running sequences always decode."""
+        decode = tuple(self.running)
+        unprepared = (r for r in self.requests.values() if not r.is_prepared)
+        return Batch(
+            prepare=tuple(islice(unprepared, self.limits.max_prefill_rows)),
+            prefill=tuple(self._admit()),
+            decode=decode,
+            windows=tuple(self._pick_windows()),
+        )
+
+    def update(self, batch: Batch, results: StepResults) -> list[Message]:
+        """Take in a step's results and return the messages they lead to, in order."""
+        for request_id, error in results.failures.items():
+            self._fail(request_id, error)
+        for request in batch.prepare:
+            request.is_prepared = True
+        for sequence in (*batch.prefill, *batch.decode):
+            if self._is_live(sequence):
+                self._take_token(sequence, results)
+        for window in batch.windows:
+            if self._is_live(window.sequence):
+                self._take_audio(window, results)
+        return self.take_messages()
+
+    def take_messages(self) -> list[Message]:
+        """Return the messages not yet taken."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def take_released(self) -> list[Sequence]:
+        """Return sequences that left the T2S batch; each exactly once."""
+        released, self._released = self._released, []
+        return released
+
+    def take_closed(self) -> list[Request]:
+        """Return requests that ended; each exactly once."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    def check_integrity(self) -> None:
+        """Assert that lists, states and counters agree."""
+        assert len(self.running) <= self.limits.max_running
+        assert len(set(map(id, self.running))) == len(self.running)
+        for sequence in self.running:
+            assert sequence.state is SequenceState.RUNNING
+            assert self._is_live(sequence)
+        for sequence in self.decoding:
+            assert sequence.state is SequenceState.DECODING
+            assert 0 <= sequence.num_frames_decoded < sequence.num_frames
+            assert self._is_live(sequence)
+        for request in self.requests.values():
+            waiting = request.sequences[request.next_waiting :]
+            assert all(s.state is SequenceState.WAITING for s in waiting)
+            assert request.next_segment <= request.next_waiting <= len(request.sequences)
+
+    # Admission.
+
+    def _admit(self) -> list[Sequence]:
+        free = self.limits.max_running - len(self.running)
+        admitted: list[Sequence] = []
+        while len(admitted) < min(free, self.limits.max_prefill_rows):
+            candidates = [r for r in self.requests.values() if self._can_begin(r)]
+            if not candidates:
+                break
+            # Requests are kept in order of arrival, and min takes the first of equals.
+            request = min(candidates, key=lambda r: r.num_running)
+            sequence = request.sequences[request.next_waiting]
+            request.next_waiting += 1
+            sequence.state = SequenceState.RUNNING
+            admitted.append(sequence)
+        self.running.extend(admitted)
+        return admitted
+
+    def _can_begin(self, request: Request) -> bool:
+        ahead = request.next_waiting - request.next_segment
+        return (
+            request.is_prepared
+            and request.next_waiting < len(request.sequences)
+            and ahead < _AHEAD_PER_SLOT * self.limits.max_running
+        )
+
+    # Tokens.
+
+    def _take_token(self, sequence: Sequence, results: StepResults) -> None:
+        sampled = results.tokens[sequence.key]
+        if not sampled.is_eos:
+            sequence.tokens.append(sampled.token)
+        if sampled.is_eos or len(sequence.tokens) >= sequence.max_tokens:
+            self._release(sequence)
+            sequence.state = SequenceState.DECODING
+            sequence.num_frames = num_frames(
+                len(sequence.tokens),
+                sequence.request.message.speed,
+                self.geometry.frames_per_token,
+            )
+            self.decoding.append(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self._released.append(sequence)
+
+    # Audio.
+
+    def _pick_windows(self) -> list[AudioWindow]:
+        picked: list[AudioWindow] = []
+        frames = 0
+        for sequence in sorted(self.decoding, key=self._urgency):
+            window = self._next_window(sequence)
+            if picked and not self._fits(window, picked, frames):
+                continue
+            picked.append(window)
+            frames += window.num_frames
+            if len(picked) == self.limits.max_audio_rows:
+                break
+        return picked
+
+    def _fits(self, window: AudioWindow, picked: list[AudioWindow], frames: int) -> bool:
+        """Return whether a window joins the batch: rows of like length waste little padding."""
+        length = picked[0].num_frames
+        is_alike = length <= 2 * window.num_frames and window.num_frames <= 2 * length
+        return is_alike and frames + window.num_frames <= self.limits.max_audio_frames
+
+    def _urgency(self, sequence: Sequence) -> tuple[float, int]:
+        """Return when the listener runs dry, then the segment's place in its request."""
+        request = sequence.request
+        if not request.message.is_streaming:
+            return request.arrival_s + _BATCH_SLACK_S, sequence.index
+        if request.first_audio_s is None:
+            return request.arrival_s, sequence.index
+        played = request.num_samples / self.geometry.sample_rate_hz
+        return request.first_audio_s + played, sequence.index
+
+    def _next_window(self, sequence: Sequence) -> AudioWindow:
+        limit = self.limits.max_window_frames
+        done = sequence.num_frames_decoded
+        if sequence.request.message.is_streaming:
+            # Small while the listener waits, then as long as what is already there.
+            limit = min(limit, max(self.limits.first_window_frames, done))
+        return AudioWindow(sequence, done, min(limit, sequence.num_frames - done))
+
+    def _take_audio(self, window: AudioWindow, results: StepResults) -> None:
+        sequence = window.sequence
+        sequence.pending_pcm.append(results.pcm[sequence.key])
+        sequence.num_frames_decoded += window.num_frames
+        if sequence.num_frames_decoded == sequence.num_frames:
+            sequence.state = SequenceState.FINISHED
+            self.decoding.remove(sequence)
+        self._flush(sequence.request)
+
+    def _flush(self, request: Request) -> None:
+        """Send what is due, in order; end the request after its last segment."""
+        while request.next_segment < len(request.sequences):
+            sequence = request.sequences[request.next_segment]
+            for pcm in sequence.pending_pcm:
+                self._send(request, pcm)
+            sequence.pending_pcm.clear()
+            if sequence.state is not SequenceState.FINISHED:
+                return
+            pause = int(self.geometry.sample_rate_hz * request.message.segment_pause_s)
+            if pause:
+                self._send(request, bytes(2 * pause))
+            request.next_segment += 1
+        counts = tuple(len(sequence.tokens) for sequence in request.sequences)
+        self._close(request, Finished(request.request_id, request.num_samples, counts))
+
+    def _send(self, request: Request, pcm: bytes) -> None:
+        if request.first_audio_s is None:
+            request.first_audio_s = self._clock()
+        chunk = AudioChunk(
+            request.request_id,
+            request.num_chunks,
+            request.next_segment,
+            self.geometry.sample_rate_hz,
+            pcm,
+        )
+        request.num_chunks += 1
+        request.num_samples += len(pcm) // 2
+        self._messages.append(chunk)
+
+    # Endings.
+
+    def _fail(self, request_id: str, error: ServingError) -> None:
+        if request_id in self.requests:
+            failed = Failed(request_id, error.code, error.message)
+            self._close(self.requests[request_id], failed)
+
+    def _close(self, request: Request, message: Message) -> None:
+        del self.requests[request.request_id]
+        for sequence in request.sequences[request.next_segment : request.next_waiting]:
+            if sequence.state is SequenceState.RUNNING:
+                self._release(sequence)
+            elif sequence.state is SequenceState.DECODING:
+                self.decoding.remove(sequence)
+            sequence.state = SequenceState.FINISHED
+        self._closed.append(request)
+        self._messages.append(message)
+
+    def _is_live(self, sequence: Sequence) -> bool:
+        return self.requests.get(sequence.request.request_id) is sequence.request
