@@ -1,0 +1,300 @@
+"""The scheduler against a fake runner: order, fairness, endings, under random schedules."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sovits_serve.engine.batch import Batch, SampledToken, StepResults
+from sovits_serve.engine.scheduler import AudioGeometry, Scheduler, SchedulerLimits
+from sovits_serve.errors import InvalidRequest, QueueFull, SynthesisError
+from sovits_serve.protocol.messages import (
+    TERMINAL,
+    Aborted,
+    AudioChunk,
+    Failed,
+    Finished,
+    Message,
+    PhonemizedText,
+    Reference,
+    ReferenceAudio,
+    SynthesisRequest,
+)
+
+LIMITS = SchedulerLimits(
+    max_running=3,
+    max_waiting=50,
+    max_prefill_rows=2,
+    max_audio_rows=2,
+    max_audio_frames=40,
+    first_window_frames=4,
+    max_window_frames=16,
+    max_tokens=20,
+)
+GEOMETRY = AudioGeometry(frames_per_token=2, samples_per_frame=5, sample_rate_hz=100)
+
+
+class FakeClock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now_s
+
+
+class FakeRunner:
+    """Draws ``phone_ids[0]`` tokens per segment; audio says which frames of what it is."""
+
+    def __init__(self) -> None:
+        self.drawn: dict[tuple[str, int], int] = {}
+
+    def execute(self, batch: Batch) -> StepResults:
+        """Compute a step."""
+        results = StepResults()
+        for sequence in (*batch.prefill, *batch.decode):
+            drawn = self.drawn.get(sequence.key, 0)
+            is_eos = drawn == sequence.text.phone_ids[0]
+            results.tokens[sequence.key] = SampledToken(drawn, is_eos)
+            self.drawn[sequence.key] = drawn + 1
+        for window in batch.windows:
+            frames = range(window.start, window.start + window.num_frames)
+            results.pcm[window.sequence.key] = b"".join(
+                bytes([window.sequence.index, frame]) * GEOMETRY.samples_per_frame
+                for frame in frames
+            )
+        return results
+
+
+def make_request(
+    request_id: str, lengths: list[int], *, is_streaming: bool = False, pause_s: float = 0.0
+) -> SynthesisRequest:
+    """Make a request whose segments end after the given numbers of tokens."""
+    return SynthesisRequest(
+        request_id,
+        segments=tuple(PhonemizedText((length,)) for length in lengths),
+        reference=Reference(ReferenceAudio(b"", 16000)),
+        segment_pause_s=pause_s,
+        is_streaming=is_streaming,
+    )
+
+
+def expected_pcm(lengths: list[int]) -> bytes:
+    """Return the whole audio that FakeRunner makes for a request."""
+    return b"".join(
+        bytes([index, frame]) * GEOMETRY.samples_per_frame
+        for index, length in enumerate(lengths)
+        for frame in range(2 * length)
+    )
+
+
+def step(scheduler: Scheduler, runner: FakeRunner) -> list[Message]:
+    """Run one step and check the scheduler's own invariants."""
+    batch = scheduler.schedule()
+    messages = scheduler.update(batch, runner.execute(batch))
+    scheduler.check_integrity()
+    return messages
+
+
+def drain(scheduler: Scheduler, runner: FakeRunner) -> list[Message]:
+    """Step until nothing is left."""
+    messages: list[Message] = []
+    for _ in range(10_000):
+        if not scheduler.has_work():
+            return messages
+        messages += step(scheduler, runner)
+    raise AssertionError("the scheduler does not come to an end")
+
+
+def pcm_of(messages: list[Message], request_id: str) -> bytes:
+    """Return the joined audio of one request, checking that chunks are numbered in order."""
+    chunks = [m for m in messages if isinstance(m, AudioChunk) and m.request_id == request_id]
+    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
+    return b"".join(chunk.pcm for chunk in chunks)
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+def test_audio_of_all_segments_leaves_in_order(is_streaming: bool) -> None:
+    """Segments that finish out of order still leave in order, followed by one Finished."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    lengths = [18, 2, 9, 1, 15]
+    scheduler.add(make_request("a", lengths, is_streaming=is_streaming))
+
+    messages = drain(scheduler, FakeRunner())
+
+    assert pcm_of(messages, "a") == expected_pcm(lengths)
+    assert messages[-1] == Finished("a", len(expected_pcm(lengths)) // 2, tuple(lengths))
+    assert sum(isinstance(m, TERMINAL) for m in messages) == 1
+
+
+def test_every_segment_is_followed_by_its_pause() -> None:
+    """The pause follows every segment, also the last, as whole samples of silence."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    scheduler.add(make_request("a", [1, 1], pause_s=0.039))
+
+    messages = drain(scheduler, FakeRunner())
+
+    chunks = [m.pcm for m in messages if isinstance(m, AudioChunk)]
+    assert chunks[1] == chunks[3] == bytes(2 * 3)
+    assert len(chunks) == 4
+
+
+def test_token_limit_ends_a_segment() -> None:
+    """A segment that never draws EOS ends at max_tokens."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    scheduler.add(make_request("a", [255]))
+
+    messages = drain(scheduler, FakeRunner())
+
+    assert messages[-1] == Finished("a", 2 * 20 * 5, (20,))
+
+
+def test_a_book_does_not_starve_a_sentence() -> None:
+    """A short request gets a slot while a long one still has segments waiting."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    scheduler.add(make_request("book", [20] * 30))
+    runner = FakeRunner()
+    for _ in range(3):
+        step(scheduler, runner)
+    scheduler.add(make_request("sentence", [1]))
+
+    messages = drain(scheduler, runner)
+
+    ends = [m.request_id for m in messages if isinstance(m, Finished)]
+    assert ends == ["sentence", "book"]
+
+
+def test_abort_frees_the_slot_at_once_and_ends_with_one_message() -> None:
+    """Abort ends a request with Aborted, releases its slots and says nothing more of it."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    runner = FakeRunner()
+    scheduler.add(make_request("a", [20, 20, 20]))
+    for _ in range(3):
+        step(scheduler, runner)
+    assert len(scheduler.running) == 3
+
+    scheduler.abort("a")
+    scheduler.abort("a")
+
+    assert scheduler.running == []
+    assert len(scheduler.take_released()) == 3
+    assert drain(scheduler, runner) == [Aborted("a")]
+
+
+def test_a_failure_ends_only_its_own_request() -> None:
+    """A failed request ends with Failed; the other one is complete."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    runner = FakeRunner()
+    scheduler.add(make_request("bad", [9]))
+    scheduler.add(make_request("good", [9]))
+    step(scheduler, runner)
+    batch = scheduler.schedule()
+    results = runner.execute(batch)
+    del results.tokens["bad", 0]
+    results.failures["bad"] = SynthesisError("not finite")
+    messages = scheduler.update(batch, results)
+
+    messages += drain(scheduler, runner)
+
+    assert Failed("bad", "synthesis_failed", "not finite") in messages
+    assert pcm_of(messages, "good") == expected_pcm([9])
+    assert sum(isinstance(m, TERMINAL) for m in messages) == 2
+
+
+def test_a_full_queue_refuses() -> None:
+    """The request past max_waiting is refused before any work."""
+    scheduler = Scheduler(dataclasses.replace(LIMITS, max_waiting=1), GEOMETRY)
+    scheduler.add(make_request("a", [1]))
+
+    with pytest.raises(QueueFull, match="1 requests wait"):
+        scheduler.add(make_request("b", [1]))
+
+
+def test_an_id_in_use_is_refused() -> None:
+    """Two live requests cannot share an id."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    scheduler.add(make_request("a", [1]))
+
+    with pytest.raises(InvalidRequest, match="in use"):
+        scheduler.add(make_request("a", [1]))
+
+
+def test_a_new_listener_goes_before_one_with_audio_in_hand() -> None:
+    """Windows are decoded in the order in which listeners run dry."""
+    clock = FakeClock()
+    limits = dataclasses.replace(LIMITS, max_audio_rows=1)
+    scheduler = Scheduler(limits, GEOMETRY, clock)
+    runner = FakeRunner()
+    scheduler.add(make_request("early", [20], is_streaming=True))
+    while not any(isinstance(m, AudioChunk) for m in step(scheduler, runner)):
+        clock.now_s += 0.01
+    scheduler.add(make_request("late", [1], is_streaming=True))
+    clock.now_s += 0.01
+    while not any(sequence.key == ("late", 0) for sequence in scheduler.decoding):
+        step(scheduler, runner)
+
+    batch = scheduler.schedule()
+
+    assert [window.sequence.key[0] for window in batch.windows] == ["late"]
+
+
+def test_streaming_windows_start_small_and_grow() -> None:
+    """The first window of a stream is short, the next ones grow up to the limit."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    scheduler.add(make_request("a", [20], is_streaming=True))
+
+    messages = drain(scheduler, FakeRunner())
+
+    sizes = [len(m.pcm) // 2 // 5 for m in messages if isinstance(m, AudioChunk)]
+    assert sizes == [4, 4, 8, 16, 8]
+
+
+Action = tuple[str, int]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    actions=st.lists(
+        st.tuples(st.sampled_from(["add", "stream", "abort", "step", "step", "fail"]), st.integers(0, 7)),
+        max_size=60,
+    ),
+    lengths=st.lists(st.lists(st.integers(1, 22), min_size=1, max_size=6), min_size=8, max_size=8),
+)
+def test_random_schedules_lose_nothing(actions: list[Action], lengths: list[list[int]]) -> None:
+    """Whatever joins, leaves or fails: one terminal message each, whole audio for the rest."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    runner = FakeRunner()
+    accepted: set[int] = set()
+    messages: list[Message] = []
+    released = 0
+    for action, number in actions:
+        if action in ("add", "stream") and number not in accepted:
+            accepted.add(number)
+            request = make_request(
+                str(number), lengths[number], is_streaming=action == "stream"
+            )
+            scheduler.add(request)
+        elif action == "abort":
+            scheduler.abort(str(number))
+        elif action == "step":
+            messages += step(scheduler, runner)
+        elif action == "fail":
+            batch = scheduler.schedule()
+            results = runner.execute(batch)
+            results.failures[str(number)] = SynthesisError("x")
+            messages += scheduler.update(batch, results)
+        scheduler.check_integrity()
+        released += len(scheduler.take_released())
+
+    messages += drain(scheduler, runner)
+
+    ends = [m.request_id for m in messages if isinstance(m, TERMINAL)]
+    assert sorted(ends) == sorted(str(number) for number in accepted)
+    for message in messages:
+        if isinstance(message, Finished):
+            wanted = [min(n, LIMITS.max_tokens) for n in lengths[int(message.request_id)]]
+            assert pcm_of(messages, message.request_id) == expected_pcm(wanted)
+    assert len(scheduler.take_closed()) == len(accepted)
