@@ -1,0 +1,32 @@
+"""Settings of every test run: few threads, no network, what this machine cannot run is skipped."""
+
+import os
+
+import pytest
+
+# Tiny models on many threads are slower, and slower still beside other runs. Read at torch's import.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip ``gpu`` tests without a CUDA device and ``weights`` tests without checkpoints."""
+    gpu_items = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu_items and not _has_cuda():
+        _skip(gpu_items, "no CUDA device")
+    if "SOVITS_SERVE_WEIGHTS" not in os.environ:
+        weights_items = [item for item in items if item.get_closest_marker("weights")]
+        _skip(weights_items, "SOVITS_SERVE_WEIGHTS names no directory of checkpoints")
+
+
+def _has_cuda() -> bool:
+    import torch  # noqa: PLC0415 - only when a gpu test was collected
+
+    return torch.cuda.is_available()
+
+
+def _skip(items: list[pytest.Item], reason: str) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.skip(reason=reason))
