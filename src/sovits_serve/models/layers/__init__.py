@@ -1,1 +1,1 @@
-"""Building blocks that two or more models use."""
+"""Blocks used by two or more models."""
