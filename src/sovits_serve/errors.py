@@ -96,3 +96,11 @@ class CheckpointError(SetupError):
 
     code = "bad_checkpoint"
     exit_code = 79
+
+
+class StopCommand(Exception):  # noqa: N818 -- not an error of serving: it ends a command
+    """Ends a command of the CLI with a message and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,133 @@
+"""Semantic tokens to audio windows, with the state that lives between windows.
+
+A sequence's latent is encoded once, from all of its tokens; the generator then runs over windows
+of it with exactly as many frames of context as its receptive field has. So audio that leaves in
+windows equals audio decoded whole, and noise belongs to (seed, segment, frame).
+"""
+
+from collections.abc import Sequence as Rows
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sovits_serve.audio.postprocess import to_int16
+from sovits_serve.engine.batch import AudioWindow
+from sovits_serve.engine.random_stream import normal
+from sovits_serve.engine.request import Sequence
+from sovits_serve.errors import SynthesisError
+from sovits_serve.models.sovits.model import SovitsModel
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """One sequence's latent (inter, T_frames) and style (D_style), on the model's device."""
+
+    z: Tensor
+    style: Tensor
+
+
+class AudioDecoder:
+    """Runs the SoVITS model over finished sequences. Holds one ``DecoderState`` for each."""
+
+    def __init__(self, sovits: SovitsModel, device: torch.device) -> None:
+        self._sovits = sovits
+        self._device = device
+        self._states: dict[tuple[str, int], DecoderState] = {}
+
+    def __len__(self) -> int:
+        """Return how many sequences have a latent."""
+        return len(self._states)
+
+    def has_latent(self, sequence: Sequence) -> bool:
+        """Return whether ``begin`` has run for a sequence."""
+        return sequence.key in self._states
+
+    def drop(self, sequence: Sequence) -> None:
+        """Forget a sequence; one that is not known is left alone."""
+        self._states.pop(sequence.key, None)
+
+    def begin(self, sequences: Rows[Sequence], styles: Rows[Tensor]) -> None:
+        """Encode the latents of sequences whose tokens are complete, as one batch.
+
+        Args:
+            sequences: rows with ``tokens`` and ``num_frames`` known.
+            styles: one (D_style) each.
+        """
+        messages = [sequence.request.message for sequence in sequences]
+        tokens = [torch.tensor(sequence.tokens) for sequence in sequences]
+        phones = [torch.tensor(sequence.text.phone_ids) for sequence in sequences]
+        style = torch.stack(list(styles))
+        scale = torch.tensor([message.noise_scale for message in messages])
+        latents = self._sovits.encode_latent(
+            pad_sequence(tokens, batch_first=True).to(self._device),
+            _lengths(tokens),
+            pad_sequence(phones, batch_first=True).to(self._device),
+            _lengths(phones),
+            style,
+            speeds=[message.speed for message in messages],
+            noise=self._noise(sequences) * scale.to(self._device)[:, None, None],
+            noise_scale=1.0,
+        )
+        for row, sequence in enumerate(sequences):
+            frames = int(latents.lengths[row])
+            assert frames == sequence.num_frames, (frames, sequence.num_frames)
+            z = latents.z[row, :, :frames].clone()
+            self._states[sequence.key] = DecoderState(z, style[row])
+
+    def decode(self, windows: Rows[AudioWindow]) -> list[bytes | SynthesisError]:
+        """Decode windows as one batch.
+
+        Returns:
+            Per window int16 little-endian PCM, or the error if its samples are not finite. The
+            state of a sequence is dropped with its last window.
+        """
+        context = self._sovits.generator_context_frames
+        per_frame = self._sovits.dims.samples_per_frame
+        states = [self._states[window.sequence.key] for window in windows]
+        begins = [max(0, window.start - context) for window in windows]
+        slices = [
+            state.z[:, begin : window.start + window.num_frames + context].T
+            for state, window, begin in zip(states, windows, begins, strict=True)
+        ]
+        samples = self._sovits.generate(
+            pad_sequence(slices, batch_first=True).transpose(1, 2),  # (B, inter, T)
+            _lengths(slices),
+            torch.stack([state.style for state in states]),
+        )
+        audio = samples.cpu().numpy()
+        pcm: list[bytes | SynthesisError] = []
+        for row, (window, begin) in enumerate(zip(windows, begins, strict=True)):
+            first = (window.start - begin) * per_frame
+            pcm.append(_to_pcm(audio[row, first : first + window.num_frames * per_frame]))
+            if window.start + window.num_frames == window.sequence.num_frames:
+                self.drop(window.sequence)
+        return pcm
+
+    def _noise(self, sequences: Rows[Sequence]) -> Tensor:
+        """Return unit normal noise (B, inter, T_frames), a function of seed, segment and frame."""
+        channels = self._sovits.dims.inter_channels
+        rows = [
+            normal(
+                sequence.request.message.sampling.seed,
+                sequence.index,
+                start_frame=0,
+                num_frames=sequence.num_frames,
+                channels=channels,
+                device=self._device,
+            ).T
+            for sequence in sequences
+        ]
+        return pad_sequence(rows, batch_first=True).transpose(1, 2)
+
+
+def _lengths(rows: Rows[Tensor]) -> Tensor:
+    return torch.tensor([row.size(0) for row in rows])
+
+
+def _to_pcm(samples: np.ndarray) -> bytes | SynthesisError:
+    if not np.isfinite(samples).all():
+        return SynthesisError("the decoder's samples are not finite; try float32")
+    return to_int16(samples).tobytes()

@@ -1,0 +1,164 @@
+"""What ``sovits-serve say`` does: read, load, speak with progress, write.
+
+Heavy imports happen inside functions, so that ``--help`` stays quick.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sovits_serve.audio.encoding import check_format, open_writer
+from sovits_serve.config import EngineConfig
+from sovits_serve.errors import RequestError, StopCommand
+from sovits_serve.protocol.messages import PhonemizedText, Reference
+from sovits_serve.synthesizer import SpeechOptions, Synthesizer, load_reference
+
+EXIT_USAGE = 2
+EXIT_NO_OUTPUT = 73
+
+
+@dataclass(frozen=True)
+class SayJob:
+    """What ``say`` was asked for; see the command's options."""
+
+    lines: Sequence[str]
+    output: Path
+    directory: Path | None
+    t2s: Path | None
+    sovits: Path | None
+    pretrained: Path | None
+    reference: Path | None
+    reference_text: str | None
+    auxiliary: Sequence[Path]
+    is_demo: bool
+    device: str
+    dtype: str
+    threads: int
+    trim_reference: bool
+
+
+def read_text(argument: str) -> str:
+    """Return standard input for "-", a file's content if there is such a file, else the text."""
+    if argument == "-":
+        return sys.stdin.read()
+    try:
+        is_file = Path(argument).is_file()
+    except (OSError, ValueError):  # too long for a file name, or a NUL: it is the text itself
+        is_file = False
+    if not is_file:
+        return argument
+    try:
+        return Path(argument).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{argument}: not UTF-8 at byte {error.start}") from error
+
+
+def segment_lines(text: str) -> list[str]:
+    """Return the lines that hold something.
+
+    Raises:
+        RequestError: there is none.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise RequestError("text: empty")
+    return lines
+
+
+def run_say(job: SayJob, options: SpeechOptions) -> None:
+    """Speak the job's lines and write the file. Nothing is left behind if it fails.
+
+    Raises:
+        ServingError: anything about model, reference or text is wrong.
+        StopCommand: wrong usage, or the output cannot be written.
+    """
+    check_format(job.output)
+    if not job.output.parent.is_dir():
+        raise StopCommand(f"{job.output.parent}: no such directory", EXIT_NO_OUTPUT)
+    with tempfile.TemporaryDirectory() as scratch:
+        if job.is_demo:
+            _say("--demo: a random model; this is noise that shows the pipeline, not speech")
+            demo = _demo_model(Path(scratch))
+            _speak(job, options, demo, job.reference or demo / "reference.wav")
+            return
+        if job.reference is None:
+            raise StopCommand("--reference: a recording of the voice is needed", EXIT_USAGE)
+        if job.directory is None and (job.t2s is None or job.sovits is None):
+            raise StopCommand("--model DIR, or --t2s and --sovits, or --demo", EXIT_USAGE)
+        _speak(job, options, job.directory, job.reference)
+
+
+def _speak(job: SayJob, options: SpeechOptions, directory: Path | None, recording: Path) -> None:
+    config = EngineConfig(
+        device=job.device,
+        dtype=job.dtype,
+        num_threads=job.threads,
+        long_reference="trim" if job.trim_reference else "reject",
+    )
+    with Console(stderr=True).status("loading the model"):
+        synthesizer = Synthesizer.load(
+            directory, t2s=job.t2s, sovits=job.sovits, pretrained=job.pretrained, config=config
+        )
+    segments = [synthesizer.phonemes(line) for line in job.lines]
+    prompt = synthesizer.phonemes(job.reference_text) if job.reference_text else None
+    reference = load_reference(recording, prompt, job.auxiliary)
+    _write(job, synthesizer, segments, reference, options)
+
+
+def _write(
+    job: SayJob,
+    synthesizer: Synthesizer,
+    segments: Sequence[PhonemizedText],
+    reference: Reference,
+    options: SpeechOptions,
+) -> None:
+    """Write audio as it comes, to a file beside the output that takes its name at the end."""
+    partial = job.output.with_name(f".{job.output.stem}.partial{job.output.suffix}")
+    num_samples = 0
+    try:
+        with (
+            open_writer(partial, synthesizer.sample_rate_hz) as writer,
+            _progress(len(segments)) as progress,
+        ):
+            for chunk in synthesizer.stream(segments, reference, options, is_streaming=False):
+                samples = np.frombuffer(chunk.pcm, dtype="<i2")
+                writer.write(samples)
+                num_samples += len(samples)
+                progress.update(progress.task_ids[0], completed=chunk.segment)
+            progress.update(progress.task_ids[0], completed=len(segments))
+        partial.replace(job.output)
+    except OSError as error:
+        raise StopCommand(f"{job.output}: {error.strerror or error}", EXIT_NO_OUTPUT) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    _say(f"{job.output}: {num_samples / synthesizer.sample_rate_hz:.2f} s, seed {options.seed}")
+
+
+@contextmanager
+def _progress(num_segments: int) -> Iterator[Progress]:
+    """Show a bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        progress.add_task("speaking", total=num_segments)
+        yield progress
+
+
+def _demo_model(scratch: Path) -> Path:
+    from sovits_serve.checkpoints.random_model import write_random_model
+    from sovits_serve.models.spec import ModelVersion
+
+    directory = scratch / "random-v2"
+    write_random_model(directory, version=ModelVersion.V2, size="tiny", seed=0)
+    return directory
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201 -- a command's note to its user

@@ -1,0 +1,96 @@
+"""What the engine accepts: every refusal names the field, the value and the limit."""
+
+import msgspec
+import pytest
+
+from sovits_serve.engine.request import ModelLimits, check_request, num_frames
+from sovits_serve.errors import InvalidRequest, TextTooLong
+from sovits_serve.protocol.messages import (
+    PhonemizedText,
+    Reference,
+    ReferenceAudio,
+    SamplingParams,
+    SynthesisRequest,
+    TextSpan,
+)
+
+LIMITS = ModelLimits(
+    num_phonemes=10, max_sequence_length=64, max_tokens=100, max_segments=3, has_text_features=True
+)
+GOOD = SynthesisRequest(
+    "a",
+    segments=(PhonemizedText((1, 2, 3, 4), spans=(TextSpan(1, "好啊", (2, 1)),)),),
+    reference=Reference(ReferenceAudio(b"", 16000)),
+)
+
+
+def sampling(**changes: object) -> SynthesisRequest:
+    """Return GOOD with other sampling parameters."""
+    return msgspec.structs.replace(GOOD, sampling=SamplingParams(**changes))  # type: ignore[arg-type]
+
+
+def text(*ids: int, spans: tuple[TextSpan, ...] = ()) -> SynthesisRequest:
+    """Return GOOD with other phonemes."""
+    return msgspec.structs.replace(GOOD, segments=(PhonemizedText(ids, spans),))
+
+
+def test_a_good_request_passes() -> None:
+    """Nothing is wrong with a plain request."""
+    check_request(GOOD, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (msgspec.structs.replace(GOOD, request_id=""), InvalidRequest, "request_id"),
+        (msgspec.structs.replace(GOOD, segments=()), InvalidRequest, "segments: 0 .* 1 to 3"),
+        (msgspec.structs.replace(GOOD, segments=GOOD.segments * 4), InvalidRequest, "segments: 4"),
+        (msgspec.structs.replace(GOOD, speed=0.0), InvalidRequest, "speed: 0.0 .* 0.25 and 4"),
+        (msgspec.structs.replace(GOOD, speed=float("nan")), InvalidRequest, "speed: nan"),
+        (msgspec.structs.replace(GOOD, noise_scale=-1.0), InvalidRequest, "noise_scale: -1.0"),
+        (msgspec.structs.replace(GOOD, segment_pause_s=11.0), InvalidRequest, "segment_pause_s"),
+        (sampling(seed=2**63), InvalidRequest, "seed: .* 64 bits"),
+        (sampling(top_k=0), InvalidRequest, "top_k: 0"),
+        (sampling(top_p=0.0), InvalidRequest, "top_p: 0.0"),
+        (sampling(top_p=1.5), InvalidRequest, "top_p: 1.5"),
+        (sampling(temperature=-0.1), InvalidRequest, "temperature: -0.1"),
+        (sampling(repetition_penalty=0.0), InvalidRequest, "repetition_penalty: 0.0"),
+        (sampling(repetition_penalty=float("inf")), InvalidRequest, "repetition_penalty: inf"),
+        (sampling(max_tokens=0), InvalidRequest, "max_tokens: 0 .* 1 and 100"),
+        (sampling(max_tokens=101), InvalidRequest, "max_tokens: 101"),
+        (text(), InvalidRequest, r"segments\[0\]: has no phonemes"),
+        (text(1, 10), InvalidRequest, "phone id 10 is not below 10"),
+        (text(-1), InvalidRequest, "phone id -1"),
+        (text(*[1] * 65), TextTooLong, "65 phonemes; the limit is 64"),
+        (text(1, spans=(TextSpan(0, "好", (2,)),)), InvalidRequest, "past the 1 phonemes"),
+        (text(1, spans=(TextSpan(0, "好", ()),)), InvalidRequest, "1 characters and 0"),
+        (text(1, spans=(TextSpan(0, "", ()),)), InvalidRequest, "empty"),
+        (
+            text(1, 2, spans=(TextSpan(0, "好", (2,)), TextSpan(1, "好", (1,)))),
+            InvalidRequest,
+            "overlaps",
+        ),
+    ],
+)
+def test_a_bad_request_is_refused(
+    request_: SynthesisRequest, error: type[Exception], words: str
+) -> None:
+    """Each wrong field is refused with a message that names it, its value and the limit."""
+    with pytest.raises(error, match=words):
+        check_request(request_, LIMITS)
+
+
+def test_chinese_spans_need_a_bert_model() -> None:
+    """Spans are refused, not silently zeroed, when no BERT model is loaded."""
+    limits = ModelLimits(10, 64, 100, 3, has_text_features=False)
+
+    with pytest.raises(InvalidRequest, match="no BERT model"):
+        check_request(GOOD, limits)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "speed", "frames"), [(14, 1.0, 28), (14, 1.3, 22), (14, 0.8, 36), (1, 4.0, 1)]
+)
+def test_frames_follow_from_tokens_and_speed(tokens: int, speed: float, frames: int) -> None:
+    """Speed 1 keeps two frames a token; any other interpolates to int(T / speed) + 1."""
+    assert num_frames(tokens, speed, 2) == frames
