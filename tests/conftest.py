@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _has_cuda() -> bool:
-    import torch  # noqa: PLC0415 - only when a gpu test was collected
+    import torch  # only when a gpu test was collected
 
     return torch.cuda.is_available()
 
