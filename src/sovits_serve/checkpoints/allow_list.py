@@ -71,6 +71,11 @@ _PATHS = tuple(
 
 
 def find_global(module: str, name: str) -> object:
+    """Return the inert value that stands for a class or a function.
+
+    Raises:
+        FormatError: the name is not on the allow-list.
+    """
     storage = _STORAGES.get((module, name))
     if storage is not None:
         return storage
@@ -84,6 +89,11 @@ def find_global(module: str, name: str) -> object:
 
 
 def find_storage(identity: object, records: Mapping[str, Extent]) -> Storage:
+    """Return the storage that a persistent id names.
+
+    Raises:
+        FormatError: the id is malformed, or the file holds no storage of that key and size.
+    """
     if type(identity) is not tuple or len(identity) != 5 or identity[0] != "storage":
         raise FormatError("data.pkl holds a persistent id that is no storage")
     _, kind, key, location, num_elements = identity

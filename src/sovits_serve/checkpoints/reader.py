@@ -20,7 +20,6 @@ from sovits_serve.errors import CheckpointError
 
 CONVERTED_KEY = "sovits_serve"
 _CHUNK_BYTES = 2**20
-_LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _CONVERT_HINT = (
     "if you trust it, convert it where PyTorch is installed: "
     "torch.save(torch.load(old, weights_only=False), new)"
@@ -147,7 +146,7 @@ def _explain(start: bytes) -> str:
     text = start.lstrip().lower()
     if not start:
         return "is empty"
-    if start.startswith(_LEGACY_START) or start.startswith(b"\x80"):
+    if start.startswith(b"\x80"):
         return f"is in PyTorch's old format from before 1.6, or a bare pickle; {_CONVERT_HINT}"
     if start[257:262] == b"ustar":
         return f"is a tar archive, PyTorch's oldest format; {_CONVERT_HINT}"

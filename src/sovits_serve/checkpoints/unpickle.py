@@ -196,7 +196,7 @@ class _Machine:
     def set_items(self, items: list[object]) -> None:
         """Set key, value, key, value... in the dict on the stack."""
         target = self._top()
-        if type(target) is not dict and type(target) is not Ordered or len(items) % 2:
+        if (type(target) is not dict and type(target) is not Ordered) or len(items) % 2:
             raise FormatError("data.pkl sets items of something that is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) is not str and type(key) is not int:
