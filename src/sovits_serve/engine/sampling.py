@@ -1,0 +1,198 @@
+"""Choosing the next token: penalty, top-p, temperature, top-k and a draw, per row.
+
+Every row has its own parameters and its own random numbers, keyed by (seed, segment, position),
+so that neighbours cannot change a row's token: everything that crosses a row is either exact
+(sort, maximum, integer sums) or does not decide. Nothing here waits for the device; what chooses
+between code paths is known on the host.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sovits_serve.engine.random_stream import as_signed, exponential
+from sovits_serve.protocol.messages import SamplingParams
+
+# The first steps cannot end a segment: upstream drops the EOS column before step 11.
+MIN_TOKENS = 11
+# Upstream's lower bound; a temperature of 0 means this.
+MIN_TEMPERATURE = 1e-5
+# Top-p adds up weights as integers of this unit: exact, so in any order and on any device equal.
+_WEIGHT_UNIT = 2.0**40
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What one step chose. ``is_eos`` rows end here and their token is dropped."""
+
+    tokens: Tensor  # int64 (B)
+    is_eos: Tensor  # bool (B)
+    is_finite: Tensor  # bool (B): false where the logits held NaN or infinity
+
+
+@dataclass(frozen=True)
+class SamplingRows:
+    """Parameters of the rows of one step as tensors, and what the host knows about them."""
+
+    seen: Tensor  # bool (B, V): tokens of the prompt or generated before
+    top_k: Tensor  # int64 (B), V where there is no limit
+    top_p: Tensor  # float32 (B)
+    temperature: Tensor  # float32 (B)
+    repetition_penalty: Tensor  # float32 (B)
+    seeds: Tensor  # int64 (B)
+    segments: Tensor  # int64 (B)
+    max_top_k: int  # largest limit among the rows that have one; 0: none has
+    has_top_p: bool
+    has_penalty: bool
+
+
+class SamplingState:
+    """Sampling parameters and seen tokens of every slot, on the device."""
+
+    def __init__(self, num_slots: int, vocab_size: int, device: torch.device | str = "cpu") -> None:
+        self.num_slots = num_slots
+        self.vocab_size = vocab_size
+        self.device = torch.device(device)
+        self._params = [SamplingParams()] * num_slots
+        self._seen = torch.zeros(num_slots, vocab_size, dtype=torch.bool, device=self.device)
+        self._floats = torch.ones(3, num_slots, device=self.device)
+        self._integers = torch.ones(3, num_slots, dtype=torch.int64, device=self.device)
+
+    def set_row(self, slot: int, params: SamplingParams, *, segment: int, seen: Tensor) -> None:
+        """Give a slot to a row.
+
+        Args:
+            slot: which.
+            params: how the row draws, in range (checked where requests come in).
+            segment: names the row's random stream within ``params.seed``.
+            seen: int64 (T_pr), the prompt: the repetition penalty covers it from the start.
+        """
+        self._params[slot] = params
+        top_k = min(params.top_k or self.vocab_size, self.vocab_size)
+        temperature = max(params.temperature, MIN_TEMPERATURE)
+        floats = (params.top_p, temperature, params.repetition_penalty)
+        self._floats[:, slot] = torch.tensor(floats, device=self.device)
+        integers = (top_k, as_signed(params.seed), segment)
+        self._integers[:, slot] = torch.tensor(integers, device=self.device)
+        self._seen[slot].zero_()
+        self._seen[slot, seen.to(self.device)] = True
+
+    def rows(self, slots: Tensor) -> SamplingRows:
+        """Return the parameters of some slots (int64 (B), on the CPU), in the order given."""
+        params = [self._params[slot] for slot in slots.tolist()]
+        index = slots.to(self.device)
+        top_p, temperature, penalty = self._floats[:, index].unbind(0)
+        top_k, seeds, segments = self._integers[:, index].unbind(0)
+        limits = (row.top_k for row in params if row.top_k and row.top_k < self.vocab_size)
+        return SamplingRows(
+            seen=self._seen[index],
+            top_k=top_k,
+            top_p=top_p,
+            temperature=temperature,
+            repetition_penalty=penalty,
+            seeds=seeds,
+            segments=segments,
+            max_top_k=max(limits, default=0),
+            has_top_p=any(row.top_p < 1 for row in params),
+            has_penalty=any(row.repetition_penalty != 1 for row in params),
+        )
+
+    def mark_seen(self, slots: Tensor, tokens: Tensor) -> None:
+        """Take each slot's new token (B) into what its repetition penalty covers."""
+        self._seen[slots.to(self.device), tokens] = True
+
+
+@torch.inference_mode()
+def sample(
+    logits: Tensor,
+    state: SamplingState,
+    slots: Tensor,
+    positions: Tensor,
+    noise: Tensor | None = None,
+) -> SampleResult:
+    """Choose one token per row and take it into ``state`` as seen.
+
+    Args:
+        logits: float32 (B, V); V - 1 is EOS. Not changed.
+        state: the slots' parameters.
+        slots: int64 (B), on the CPU; each row's slot.
+        positions: int64 (B), how many tokens the row has generated before this one.
+        noise: float32 (B, V) unit exponential numbers; None draws them from the rows' streams.
+    """
+    rows = state.rows(slots)
+    result = draw(logits, rows, positions.to(logits.device), noise)
+    state.mark_seen(slots, result.tokens)
+    return result
+
+
+def draw(
+    logits: Tensor, rows: SamplingRows, positions: Tensor, noise: Tensor | None = None
+) -> SampleResult:
+    """Choose one token per row; ``sample`` without state.
+
+    Source: GPT-SoVITS 48b1a01, AR/models/t2s_model.py, infer_panel_naive, and AR/models/utils.py,
+    sample. Differs: parameters per row, keyed noise; EOS is masked instead of cut off; the
+    weights are not normalised, since a common factor of a row does not change its argmax.
+    """
+    eos = logits.shape[-1] - 1
+    scores = penalize(logits, rows, positions)
+    if noise is None:
+        noise = exponential(rows.seeds, rows.segments, positions, eos + 1)
+    tokens = (_weights(limit(scores, rows)) / noise).argmax(-1)
+    is_eos = (tokens == eos) | (scores.argmax(-1) == eos)
+    return SampleResult(tokens, is_eos, logits.isfinite().all(-1))
+
+
+def penalize(logits: Tensor, rows: SamplingRows, positions: Tensor) -> Tensor:
+    """Forbid EOS in the first steps and apply the repetition penalty.
+
+    Returns:
+        float32 (B, V), a new tensor. Its argmax takes part in the stop test.
+    """
+    scores = logits.clone()
+    scores[:, -1].masked_fill_(positions < MIN_TOKENS, float("-inf"))
+    if not rows.has_penalty:
+        return scores
+    penalty = rows.repetition_penalty[:, None]
+    penalized = torch.where(scores < 0, scores * penalty, scores / penalty)
+    return torch.where(rows.seen, penalized, scores)
+
+
+def limit(scores: Tensor, rows: SamplingRows) -> Tensor:
+    """Apply top-p, temperature and top-k to penalised scores (B, V): removed ones are -inf."""
+    if rows.has_top_p:
+        scores = scores.masked_fill(_beyond_top_p(scores, rows.top_p), float("-inf"))
+    scores = scores / rows.temperature[:, None]
+    if rows.max_top_k:
+        scores = _keep_top_k(scores, rows)
+    return scores
+
+
+def probabilities(scores: Tensor, rows: SamplingRows) -> Tensor:
+    """Return what penalised scores (B, V) are drawn with, as probabilities."""
+    return limit(scores, rows).softmax(-1)
+
+
+def _weights(scores: Tensor) -> Tensor:
+    """Return probabilities times a factor of the row: 1 for the best token."""
+    return (scores - scores.amax(-1, keepdim=True)).exp_()
+
+
+def _beyond_top_p(scores: Tensor, top_p: Tensor) -> Tensor:
+    """Mark what top-p removes: also the token that crosses p, but never the first one."""
+    ordered, order = scores.sort(dim=-1, descending=True, stable=True)
+    weights = (_weights(ordered).double() * _WEIGHT_UNIT).round().long()
+    cumulative = weights.cumsum(-1)  # at most V * 2**40, exact in float64 too
+    allowed = top_p.double()[:, None] * cumulative[:, -1:]
+    beyond = (cumulative > allowed) & (top_p < 1)[:, None]
+    beyond[:, 0] = False
+    return beyond.scatter(1, order, beyond)
+
+
+def _keep_top_k(scores: Tensor, rows: SamplingRows) -> Tensor:
+    """Keep scores not below the k-th; ties stay, so more than k can be left."""
+    largest = scores.topk(rows.max_top_k, dim=-1).values
+    kth = largest.gather(1, (rows.top_k.clamp(max=rows.max_top_k) - 1)[:, None])
+    has_limit = (rows.top_k <= rows.max_top_k)[:, None]
+    return scores.masked_fill((scores < kth) & has_limit, float("-inf"))

@@ -1,0 +1,66 @@
+"""One transformer layer of the T2S model: post-norm, ReLU, fused projection of q, k and v."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sovits_serve.models.t2s.attention import StepView, attend_step, write_step
+
+LAYER_NORM_EPS = 1e-5
+
+
+class SelfAttention(nn.Module):
+    """The projections of one attention, under upstream's parameter names."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * hidden, hidden))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * hidden))
+        self.out_proj = nn.Linear(hidden, hidden)
+
+
+class T2SBlock(nn.Module):
+    """Compute ``x = norm1(x + attention(x)); x = norm2(x + feed_forward(x))``.
+
+    Source: GPT-SoVITS 48b1a01, AR/models/t2s_model.py, T2SBlock. Differs: reads and writes a
+    slot cache in place.
+    """
+
+    def __init__(self, hidden: int, num_heads: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.num_heads = num_heads
+        self.self_attn = SelfAttention(hidden)
+        self.linear1 = nn.Linear(hidden, 4 * hidden)
+        self.linear2 = nn.Linear(4 * hidden, hidden)
+        self.norm1 = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.norm2 = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+
+    def project_prompt(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return queries (B, H, T, D_head) and keys with values (B, 2, H, T, D_head)."""
+        batch, length, _ = x.shape
+        qkv = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
+        qkv = qkv.view(batch, length, 3, self.num_heads, -1).permute(0, 2, 3, 1, 4)
+        return qkv[:, 0], qkv[:, 1:]
+
+    def attend_prompt(
+        self, x: Tensor, query: Tensor, keys_values: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Finish the layer for whole rows (B, T, D), given ``project_prompt``'s results."""
+        attended = F.scaled_dot_product_attention(
+            query, keys_values[:, 0], keys_values[:, 1], attn_mask=mask
+        )  # (B, H, T, D_head)
+        return self._finish(x, attended.transpose(1, 2).reshape(x.shape))
+
+    def decode(self, x: Tensor, layer: Tensor, view: StepView) -> Tensor:
+        """Run the layer for one token per row (B, D), appending to the cache layer in place."""
+        batch = x.shape[0]
+        qkv = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
+        write_step(layer, view, qkv[:, self.hidden :])
+        query = qkv[:, : self.hidden].view(batch, self.num_heads, 1, -1)
+        return self._finish(x, attend_step(layer, view, query).reshape(batch, self.hidden))
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = self.norm1(x + self.self_attn.out_proj(attended))
+        output: Tensor = self.norm2(x + self.linear2(self.linear1(x).relu_()))
+        return output
