@@ -5,7 +5,6 @@ prompt's are cached. Rows are encoded one by one where results must not depend o
 """
 
 import hashlib
-from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 
@@ -13,16 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sovits_serve.audio.decode import Waveform
+from sovits_serve.audio.waveform import Waveform
 from sovits_serve.engine.request import Request
 from sovits_serve.models.bundle import Models
 from sovits_serve.models.reference.features import (
-    LengthPolicy,
-    decoder_signal,
-    speaker_signal,
-    ssl_signal,
+    ReferenceEncoder,
+    ReferenceRules,
+    prepare_reference,
 )
-from sovits_serve.models.reference.spectrogram import linear_spectrogram
 from sovits_serve.protocol.messages import PhonemizedText, ReferenceAudio, TextSpan
 from sovits_serve.voices.reference_cache import BoundedCache, content_key
 
@@ -41,20 +38,37 @@ class Conditioning:
     style: Tensor
 
 
+@dataclass(frozen=True)
+class _Encoded:
+    """What is cached of one recording."""
+
+    style: Tensor
+    prompt_semantic: Tensor | None  # None for an auxiliary recording
+
+    @property
+    def size_bytes(self) -> int:
+        size = self.style.numel() * self.style.element_size()
+        if self.prompt_semantic is not None:
+            size += self.prompt_semantic.numel() * self.prompt_semantic.element_size()
+        return size
+
+
 class Conditioner:
-    """Encodes references and texts. Owns the cache; one engine loop owns it."""
+    """Encodes references and texts. Owns what is cached of them; one engine loop owns it."""
 
     def __init__(
         self,
         models: Models,
-        cache: BoundedCache[Tensor],
+        cache_bytes: int,
         *,
-        long_reference: LengthPolicy,
+        rules: ReferenceRules,
         is_row_by_row: bool,
     ) -> None:
-        self.cache = cache
         self._models = models
-        self._long_reference = long_reference
+        self._encoder = ReferenceEncoder(models.hubert, models.speaker, device=models.device)
+        self._references: BoundedCache[_Encoded] = BoundedCache(cache_bytes)
+        self._prompts: BoundedCache[Tensor] = BoundedCache(cache_bytes)
+        self._rules = rules
         self._is_row_by_row = is_row_by_row
 
     def prepare(self, request: Request) -> Conditioning:
@@ -64,14 +78,15 @@ class Conditioner:
             BadReferenceAudio: a reference is too short, too long or silent.
         """
         reference = request.message.reference
-        audios = (reference.audio, *reference.auxiliary)
-        style = torch.stack([self._style(audio) for audio in audios]).mean(0)
-        prompt_semantic = self._prompt_semantic(reference.audio)
+        main = self._reference(reference.audio, is_auxiliary=False)
+        assert main.prompt_semantic is not None
+        others = [self._reference(audio, is_auxiliary=True) for audio in reference.auxiliary]
+        style = torch.stack([main.style, *(other.style for other in others)]).mean(0)
         if reference.prompt_text is None:
-            return Conditioning((), prompt_semantic[:0], self._no_features(0), style)
+            return Conditioning((), main.prompt_semantic[:0], self._no_features(0), style)
         return Conditioning(
             reference.prompt_text.phone_ids,
-            prompt_semantic,
+            main.prompt_semantic,
             self._prompt_features(reference.prompt_text),
             style,
         )
@@ -104,41 +119,37 @@ class Conditioner:
 
     def _prompt_features(self, text: PhonemizedText) -> Tensor:
         digest = hashlib.sha256(repr((text.phone_ids, text.spans)).encode())
-        return self._cached(f"text {digest.hexdigest()}", lambda: self.text_features([text])[0])
-
-    def _style(self, audio: ReferenceAudio) -> Tensor:
-        return self._cached(f"style {content_key(audio)}", lambda: self._encode_style(audio))
-
-    def _prompt_semantic(self, audio: ReferenceAudio) -> Tensor:
-        return self._cached(f"prompt {content_key(audio)}", lambda: self._encode_prompt(audio))
-
-    def _cached(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
-        found = self.cache.get(key)
+        found = self._prompts.get(digest.hexdigest())
         if found is None:
-            found = compute()
-            self.cache.put(key, found, found.numel() * found.element_size())
+            found = self.text_features([text])[0]
+            size_bytes = found.numel() * found.element_size()
+            self._prompts.put(digest.hexdigest(), found, size_bytes)
         return found
 
-    def _encode_prompt(self, audio: ReferenceAudio) -> Tensor:
+    def _reference(self, audio: ReferenceAudio, *, is_auxiliary: bool) -> _Encoded:
+        key = f"{'auxiliary' if is_auxiliary else 'reference'} {content_key(audio)}"
+        found = self._references.get(key)
+        if found is None:
+            found = self._encode(audio, is_auxiliary=is_auxiliary)
+            self._references.put(key, found, found.size_bytes)
+        return found
+
+    def _encode(self, audio: ReferenceAudio, *, is_auxiliary: bool) -> _Encoded:
+        """Encode one recording alone: results are kept, so they must not depend on neighbours."""
         models = self._models
-        signal = ssl_signal(_waveform(audio), self._long_reference)
-        ssl = models.hubert.encode([torch.from_numpy(signal)])[0]  # (T_ssl, 768)
-        tokens, lengths = models.sovits.extract_prompt_semantic(
-            ssl[None], torch.tensor([ssl.size(0)])
+        samples = np.frombuffer(audio.samples, dtype="<f4").reshape(audio.num_channels, -1)
+        prepared = prepare_reference(
+            Waveform(samples, audio.rate_hz), self._rules, is_auxiliary=is_auxiliary
         )
-        return tokens[0, : int(lengths[0])]
-
-    def _encode_style(self, audio: ReferenceAudio) -> Tensor:
-        models = self._models
-        signal = decoder_signal(_waveform(audio))
-        spectrogram = linear_spectrogram(torch.from_numpy(signal)[None].to(models.device))
-        speaker = None
-        if models.speaker is not None and models.spec.has_speaker_embedding:
-            speaker = models.speaker.embed([torch.from_numpy(speaker_signal(signal))])
-        lengths = torch.tensor([spectrogram.size(2)])
-        return models.sovits.encode_style(spectrogram, lengths, speaker)[0]
-
-
-def _waveform(audio: ReferenceAudio) -> Waveform:
-    samples = np.frombuffer(audio.samples, dtype="<f4").reshape(audio.num_channels, -1)
-    return Waveform(samples, audio.rate_hz)
+        features = self._encoder.encode([prepared])[0]
+        speaker = features.speaker_embedding
+        style = models.sovits.encode_style(
+            features.spectrogram[None],
+            torch.tensor([features.spectrogram.size(1)]),
+            None if speaker is None else speaker[None],
+        )[0]
+        if features.ssl_features is None:
+            return _Encoded(style, None)
+        ssl = features.ssl_features[None]
+        tokens, lengths = models.sovits.extract_prompt_semantic(ssl, torch.tensor([ssl.size(1)]))
+        return _Encoded(style, tokens[0, : int(lengths[0])])

@@ -15,13 +15,13 @@ from sovits_serve.engine.request import ModelLimits
 from sovits_serve.engine.scheduler import AudioGeometry, Scheduler, SchedulerLimits
 from sovits_serve.errors import CheckpointError, ConfigError
 from sovits_serve.models.bundle import Models
+from sovits_serve.models.reference.features import ReferenceRules
 from sovits_serve.models.reference.hubert import HubertEncoder
 from sovits_serve.models.reference.speaker import SpeakerEncoder
 from sovits_serve.models.sovits.model import SovitsModel
 from sovits_serve.models.spec import SPECS
 from sovits_serve.models.t2s.model import T2SModel
 from sovits_serve.models.text_features.bert import BertFeatures
-from sovits_serve.voices.reference_cache import BoundedCache
 
 # One step's audio on the CPU is kept to 4 s of speech, so that token steps come often enough;
 # a GPU decodes that many seconds per row in the time of a token step.
@@ -154,8 +154,8 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
     )
     conditioner = Conditioner(
         models,
-        BoundedCache(config.reference_cache_bytes),
-        long_reference=config.long_reference,
+        config.reference_cache_bytes,
+        rules=ReferenceRules(trim=config.long_reference == "trim"),
         is_row_by_row=is_invariant,
     )
     runner = ModelRunner(models, conditioner, config)
@@ -177,13 +177,13 @@ def _check_fit(models: Models, files: ModelFiles) -> None:
             f"{files.t2s}: {codes} semantic tokens, but {files.sovits} knows "
             f"{models.sovits.dims.codebook_size}"
         )
-    if models.hubert.dim != models.sovits.dims.ssl_dim:
+    if models.hubert.feature_dim != models.sovits.dims.ssl_dim:
         raise CheckpointError(
-            f"{files.hubert}: features of {models.hubert.dim}, but {files.sovits} reads "
+            f"{files.hubert}: features of {models.hubert.feature_dim}, but {files.sovits} reads "
             f"{models.sovits.dims.ssl_dim}"
         )
-    if models.bert is not None and models.bert.dim != models.t2s.dims.text_feature_dim:
+    if models.bert is not None and models.bert.feature_dim != models.t2s.dims.text_feature_dim:
         raise CheckpointError(
-            f"{files.bert}: features of {models.bert.dim}, but {files.t2s} reads "
+            f"{files.bert}: features of {models.bert.feature_dim}, but {files.t2s} reads "
             f"{models.t2s.dims.text_feature_dim}"
         )

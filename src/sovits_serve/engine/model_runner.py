@@ -1,0 +1,254 @@
+"""Batches to tensors to results. Makes no policy: it computes what the scheduler decided.
+
+A step prepares references, prefills admitted sequences, decodes running ones, draws one token for
+each, and decodes audio windows. With ``batch_invariant`` every decode step computes all slots and
+everything else runs row by row, so that the shapes of all matrix products, and with them every bit
+of a request's tokens, are independent of its neighbours.
+"""
+
+import logging
+from collections.abc import Callable
+from collections.abc import Sequence as Rows
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from sovits_serve.config import EngineConfig
+from sovits_serve.engine.audio_decoding import AudioDecoder
+from sovits_serve.engine.batch import AudioWindow, Batch, SampledToken, StepResults
+from sovits_serve.engine.conditioning import Conditioner, Conditioning
+from sovits_serve.engine.kv_cache import KVCache
+from sovits_serve.engine.request import Request, Sequence
+from sovits_serve.engine.sampling import SamplingState, sample
+from sovits_serve.errors import ServingError, SynthesisError, TextTooLong
+from sovits_serve.models.bundle import Models
+from sovits_serve.models.t2s.model import PrefillBatch
+
+_log = logging.getLogger(__name__)
+Row = TypeVar("Row")
+
+
+class ModelRunner:
+    """Owns slots, latents and conditionings of one engine."""
+
+    def __init__(self, models: Models, conditioner: Conditioner, config: EngineConfig) -> None:
+        self.conditioner = conditioner
+        self._models = models
+        self._is_invariant = config.batch_invariant == "on"
+        self._max_length = config.max_sequence_length
+        self._cache = KVCache(
+            models.t2s.dims,
+            num_slots=config.max_running,
+            max_length=config.max_sequence_length,
+            device=models.device,
+            dtype=models.dtype,
+        )
+        self._sampling = SamplingState(
+            config.max_running, models.t2s.dims.vocab_size, device=models.device
+        )
+        self._audio = AudioDecoder(models.sovits, models.device)
+        self._slots: dict[tuple[str, int], int] = {}
+        self._conditionings: dict[str, Conditioning] = {}
+
+    @torch.inference_mode()
+    def execute(self, batch: Batch) -> StepResults:
+        """Compute one step. A row that fails fails its own request; the others go on."""
+        results = StepResults()
+        self._prepare(batch.prepare, results)
+        self._tokens(batch, results)
+        self._windows(batch.windows, results)
+        return results
+
+    def release(self, sequences: list[Sequence]) -> None:
+        """Free the slots of sequences that left the T2S batch."""
+        for sequence in sequences:
+            slot = self._slots.pop(sequence.key, None)
+            if slot is not None:
+                self._cache.free(slot)
+
+    def close(self, requests: list[Request]) -> None:
+        """Forget everything held for requests that ended."""
+        for request in requests:
+            self._conditionings.pop(request.request_id, None)
+            for sequence in request.sequences:
+                self._audio.drop(sequence)
+
+    def check_integrity(self, running: list[Sequence]) -> None:
+        """Assert that exactly the running sequences hold slots."""
+        self._cache.check_integrity()
+        assert set(self._slots) == {sequence.key for sequence in running}
+        assert len(set(self._slots.values())) == len(self._slots)
+
+    # Stages.
+
+    def _prepare(self, requests: Rows[Request], results: StepResults) -> None:
+        def prepare(rows: Rows[Request]) -> None:
+            for request in rows:
+                conditioning = self.conditioner.prepare(request)
+                self._check_length(request, conditioning)
+                self._conditionings[request.request_id] = conditioning
+
+        self._attempt([[request] for request in requests], prepare, _request_of, results)
+
+    def _check_length(self, request: Request, conditioning: Conditioning) -> None:
+        """Refuse a request one of whose segments could outgrow its slot."""
+        prompt = len(conditioning.prompt_phone_ids) + len(conditioning.prompt_semantic)
+        for sequence in request.sequences:
+            needed = prompt + len(sequence.text.phone_ids) + sequence.max_tokens
+            if needed > self._max_length:
+                raise TextTooLong(
+                    f"segments[{sequence.index}]: {len(sequence.text.phone_ids)} phonemes, with a "
+                    f"prompt of {prompt} and up to {sequence.max_tokens} tokens, need {needed}; "
+                    f"max_sequence_length is {self._max_length}. Shorten the segment or lower "
+                    "max_tokens"
+                )
+
+    def _tokens(self, batch: Batch, results: StepResults) -> None:
+        rows: list[Sequence] = []
+        logits: list[Tensor] = []
+
+        def prefill(sequences: Rows[Sequence]) -> None:
+            logits.append(self._prefill(sequences))
+            rows.extend(sequences)
+
+        def decode(sequences: Rows[Sequence]) -> None:
+            logits.append(self._decode(sequences))
+            rows.extend(sequences)
+
+        live = [s for s in batch.prefill if s.key[0] not in results.failures]
+        groups = [[sequence] for sequence in live] if self._is_invariant else [live]
+        self._attempt(groups, prefill, _sequence_of, results)
+        running = [s for s in batch.decode if s.key[0] not in results.failures]
+        self._attempt([running], decode, _sequence_of, results, can_split=False)
+        if rows:
+            self._sample(rows, torch.cat(logits), results)
+
+    def _windows(self, windows: Rows[AudioWindow], results: StepResults) -> None:
+        def begin(sequences: Rows[Sequence]) -> None:
+            styles = [self._conditionings[s.key[0]].style for s in sequences]
+            self._audio.begin(sequences, styles)
+
+        def decode(rows: Rows[AudioWindow]) -> None:
+            for window, pcm in zip(rows, self._audio.decode(rows), strict=True):
+                if isinstance(pcm, ServingError):
+                    results.failures[window.sequence.key[0]] = pcm
+                else:
+                    results.pcm[window.sequence.key] = pcm
+
+        fresh = [w.sequence for w in windows if not self._audio.has_latent(w.sequence)]
+        self._attempt([fresh], begin, _sequence_of, results)
+        live = [w for w in windows if w.sequence.key[0] not in results.failures]
+        self._attempt([live], decode, lambda window: window.sequence.key[0], results)
+
+    # Tensors.
+
+    def _prefill(self, sequences: Rows[Sequence]) -> Tensor:
+        """Give each sequence a slot, fill it, and return logits (B, V) of its first token."""
+        device = self._models.device
+        voices = [self._conditionings[sequence.key[0]] for sequence in sequences]
+        for sequence, voice in zip(sequences, voices, strict=True):
+            if sequence.key not in self._slots:
+                self._slots[sequence.key] = self._cache.allocate()
+            self._sampling.set_row(
+                self._slots[sequence.key],
+                sequence.request.message.sampling,
+                segment=sequence.index,
+                seen=voice.prompt_semantic,
+            )
+        own_features = self.conditioner.text_features([sequence.text for sequence in sequences])
+        batch = PrefillBatch.collate(
+            [
+                torch.tensor(voice.prompt_phone_ids + sequence.text.phone_ids)
+                for sequence, voice in zip(sequences, voices, strict=True)
+            ],
+            [
+                torch.cat([voice.prompt_features, own])
+                for voice, own in zip(voices, own_features, strict=True)
+            ],
+            [voice.prompt_semantic for voice in voices],
+            [self._slots[sequence.key] for sequence in sequences],
+        )
+        return self._models.t2s.prefill(batch, self._cache)
+
+    def _decode(self, sequences: Rows[Sequence]) -> Tensor:
+        """Append each sequence's last token and return logits (B, V) of its next one."""
+        slots = [self._slots[sequence.key] for sequence in sequences]
+        tokens = [sequence.tokens[-1] for sequence in sequences]
+        positions = [
+            len(self._conditionings[sequence.key[0]].prompt_semantic) + len(sequence.tokens) - 1
+            for sequence in sequences
+        ]
+        if not self._is_invariant:
+            return self._models.t2s.decode(
+                torch.tensor(tokens), torch.tensor(positions), slots, self._cache
+            )
+        num_slots = self._cache.num_slots
+        active = [False] * num_slots
+        all_tokens, all_positions = [0] * num_slots, [0] * num_slots
+        for slot, token, position in zip(slots, tokens, positions, strict=True):
+            active[slot], all_tokens[slot], all_positions[slot] = True, token, position
+        logits = self._models.t2s.decode(
+            torch.tensor(all_tokens),
+            torch.tensor(all_positions),
+            range(num_slots),
+            self._cache,
+            active,
+        )
+        return logits[torch.tensor(slots, device=logits.device)]
+
+    def _sample(self, rows: list[Sequence], logits: Tensor, results: StepResults) -> None:
+        slots = torch.tensor([self._slots[sequence.key] for sequence in rows])
+        positions = torch.tensor([len(sequence.tokens) for sequence in rows])
+        drawn = sample(logits, self._sampling, slots, positions)
+        # The one place where a step waits for the device.
+        values = torch.stack([drawn.tokens, drawn.is_eos.long(), drawn.is_finite.long()]).tolist()
+        for sequence, token, is_eos, is_finite in zip(rows, *values, strict=True):
+            if is_finite:
+                results.tokens[sequence.key] = SampledToken(token, bool(is_eos))
+            else:
+                results.failures[sequence.key[0]] = SynthesisError(
+                    f"segment {sequence.index}: the T2S logits are not finite; try float32"
+                )
+
+    def _attempt(
+        self,
+        groups: Rows[Rows[Row]],
+        compute: Callable[[Rows[Row]], None],
+        request_of: Callable[[Row], str],
+        results: StepResults,
+        *,
+        can_split: bool = True,
+    ) -> None:
+        """Compute groups of rows; where a group fails, find the rows that do and fail those."""
+        todo = [list(group) for group in groups if group]
+        while todo:
+            group = todo.pop(0)
+            try:
+                compute(group)
+            except torch.AcceleratorError:
+                raise  # the device is lost for this process: the supervisor's business
+            except Exception as error:
+                if len(group) > 1 and can_split:
+                    half = len(group) // 2
+                    todo[:0] = [group[:half], group[half:]]
+                    continue
+                for row in group:
+                    results.failures[request_of(row)] = _as_serving_error(error)
+
+
+def _as_serving_error(error: Exception) -> ServingError:
+    if isinstance(error, ServingError):
+        return error
+    _log.exception("a request failed", exc_info=error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return SynthesisError("out of device memory")
+    return SynthesisError(f"{type(error).__name__} while computing")
+
+
+def _request_of(request: Request) -> str:
+    return request.request_id
+
+
+def _sequence_of(sequence: Sequence) -> str:
+    return sequence.key[0]
