@@ -5,6 +5,7 @@ the two light edges (the package, the command's help) is checked in a fresh inte
 """
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,6 +166,7 @@ def test_light_edge_loads_no_torch(arguments: list[str]) -> None:
         text=True,
         check=True,
         timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
