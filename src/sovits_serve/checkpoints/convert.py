@@ -50,6 +50,16 @@ def convert(path: Path | str, out_dir: Path | str, *, overwrite: bool = False) -
     return target
 
 
+def describe(path: Path | str) -> dict[str, object]:
+    """Return what a checkpoint is: kind, version, info, config.
+
+    Raises:
+        CheckpointError: it does not load.
+    """
+    with CheckpointFile(Path(path)) as file:
+        return _describe(file)
+
+
 def _describe(file: CheckpointFile) -> dict[str, object]:
     """Return what the file holds beside its tensors, after checking that it loads."""
     kind = kind_of(tensors_of(file))

@@ -1,9 +1,11 @@
-"""Finding the files of a model in directories as people have them. Opens nothing, no torch."""
+"""Finding the files of a model in directories as people have them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sovits_serve.checkpoints.detect import CheckpointKind, kind_of, tensors_of
+from sovits_serve.checkpoints.reader import CheckpointFile
 from sovits_serve.errors import CheckpointError
 
 HUBERT_DIRECTORY = "chinese-hubert-base"
@@ -12,8 +14,9 @@ SPEAKER_FILES = (
     "sv/pretrained_eres2netv2w24s4ep4.safetensors",
     "sv/pretrained_eres2netv2w24s4ep4.ckpt",
 )
-T2S_SUFFIXES = (".t2s.safetensors", ".ckpt")
-SOVITS_SUFFIXES = (".sovits.safetensors", ".pth")
+# Originals are told apart by their suffix, converted files by what they hold.
+_SUFFIXES = {CheckpointKind.T2S: ".ckpt", CheckpointKind.SOVITS: ".pth"}
+_CONVERTED = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ def locate_model(
     """Find the files of a model.
 
     Args:
-        directory: holds one T2S file (``*.ckpt`` or ``*.t2s.safetensors``) and one SoVITS file
-            (``*.pth`` or ``*.sovits.safetensors``), unless they are named.
+        directory: holds one T2S file (``*.ckpt``) and one SoVITS file (``*.pth``), or what
+            ``models convert`` made of them (``*.safetensors``, preferred), unless they are named.
         t2s: the T2S file, when it is elsewhere or one of several.
         sovits: the SoVITS file, likewise.
         pretrained: where the encoders are (upstream's ``pretrained_models``); ``directory``
@@ -58,33 +61,36 @@ def locate_model(
             "Name the directory that holds it (upstream's pretrained_models)"
         )
     return ModelFiles(
-        t2s=_chosen("T2S", t2s, directory, T2S_SUFFIXES),
-        sovits=_chosen("SoVITS", sovits, directory, SOVITS_SUFFIXES),
+        t2s=_chosen(CheckpointKind.T2S, t2s, directory),
+        sovits=_chosen(CheckpointKind.SOVITS, sovits, directory),
         hubert=hubert,
         bert=_first(roots, (BERT_DIRECTORY,)),
         speaker=_first(roots, SPEAKER_FILES),
     )
 
 
-def _chosen(
-    what: str, given: Path | None, directory: Path | None, suffixes: tuple[str, ...]
-) -> Path:
+def _chosen(kind: CheckpointKind, given: Path | None, directory: Path | None) -> Path:
     if given is not None:
         if not given.is_file():
-            raise CheckpointError(f"{given}: no such {what} file")
+            raise CheckpointError(f"{given}: no such {kind} file")
         return given
     files = sorted(directory.iterdir()) if directory is not None else []
-    wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
-    for suffix in suffixes:
-        found = [file for file in files if file.name.endswith(suffix) and file.is_file()]
-        if len(found) > 1:
-            raise CheckpointError(
-                f"{directory}: {len(found)} {what} files ({', '.join(f.name for f in found)}); "
-                "say which one"
-            )
-        if found:
-            return found[0]
-    raise CheckpointError(f"{directory}: no {what} file ({wanted})")
+    converted = [file for file in files if file.suffix == _CONVERTED and _kind(file) is kind]
+    originals = [file for file in files if file.suffix == _SUFFIXES[kind] and file.is_file()]
+    found = converted or originals
+    if not found:
+        raise CheckpointError(
+            f"{directory}: no {kind} file (*{_SUFFIXES[kind]}, or *{_CONVERTED} made of one)"
+        )
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise CheckpointError(f"{directory}: {len(found)} {kind} files ({names}); say which one")
+    return found[0]
+
+
+def _kind(path: Path) -> CheckpointKind:
+    with CheckpointFile(path) as file:
+        return kind_of(tensors_of(file))
 
 
 def _first(roots: Iterable[Path], names: Iterable[str]) -> Path | None:

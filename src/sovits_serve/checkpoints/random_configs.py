@@ -13,6 +13,7 @@ Size = Literal["tiny", "full"]
 V1_SYMBOLS = 322
 V2_SYMBOLS = 732
 _V1_PHONEMES = 512
+_PUBLISHED_VOCABULARY = 21_128
 _COMMON_CHARACTERS = (
     "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后小么心多天而能好"
     "都然没日于起还发成事只作当想看文无开手十用主行方又如前所本见经头面公同三已老从动两长世界今气你好欢迎语音合成"
@@ -166,4 +167,8 @@ def bert_vocabulary(size: Size) -> list[str]:
     ascii_characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     han = [chr(code) for code in range(ord("一"), ord("龥") + 1)]
     characters = _COMMON_CHARACTERS if size == "tiny" else han
-    return list(dict.fromkeys([*special, *ascii_characters, *_PUNCTUATION, *characters]))
+    vocabulary = list(dict.fromkeys([*special, *ascii_characters, *_PUNCTUATION, *characters]))
+    if size == "full":
+        fillers = range(100, 100 + _PUBLISHED_VOCABULARY - len(vocabulary))
+        vocabulary += [f"[unused{index}]" for index in fillers]
+    return vocabulary

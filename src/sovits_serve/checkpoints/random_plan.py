@@ -17,8 +17,8 @@ _MRTE_CHANNELS = 512
 _STYLE_HIDDEN = 128
 _FLOW_LAYERS = 4
 # Measured: how often babble ends a segment, and how loud it is.
-_EOS_GAIN = 1.6
-_OUTPUT_SCALE = 0.03
+_EOS_GAIN = 1.3
+_LOUDNESS = 0.12
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ def _plan_generator(dims: SovitsDims) -> Plan:
                     name = f"dec.resblocks.{block}.{leaf}.{position}"
                     yield from _weight_norm(name, channels, channels, size)
             block += 1
-    yield TensorPlan("dec.conv_post.weight", (1, channels, 7), scale=_OUTPUT_SCALE)
+    output = "dec.conv_post.weight"
+    yield TensorPlan(output, (1, channels, 7), scale=_LOUDNESS * channels**-0.5)
 
 
 def _plan_coupling(name: str, dims: SovitsDims) -> Plan:
