@@ -85,7 +85,8 @@ def make_request(
             for i in range(num_segments)
         ),
         reference=Reference(
-            make_recording(voice), make_text(voice, 9 + voice, has_span=True) if has_prompt else None
+            make_recording(voice),
+            make_text(voice, 9 + voice, has_span=True) if has_prompt else None,
         ),
         sampling=sampling or SamplingParams(seed=seed, max_tokens=max_tokens),
         speed=speed,
@@ -160,4 +161,3 @@ def outcomes(messages: Sequence[Message], requests: Sequence[Request]) -> dict[s
         )
         for request_id, end in ends.items()
     }
-

@@ -154,7 +154,7 @@ def convert(
 @models_app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="A checkpoint file.")]) -> None:
     """Say what a checkpoint file is: kind, version, dimensions."""
-    from sovits_serve.checkpoints.load import describe
+    from sovits_serve.checkpoints.convert import describe
 
     with _exit_codes():
         for key, value in describe(file).items():

@@ -17,7 +17,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
-) -> Any:  # noqa: ANN401 -- dataclasses.field is typed the same way
+) -> Any:
     """Declare one setting of a config dataclass: default, help and what is allowed."""
     allowed = {"help": help_text, "minimum": minimum, "maximum": maximum, "choices": choices}
     return field(default=default, metadata=allowed)

@@ -98,7 +98,7 @@ class CheckpointError(SetupError):
     exit_code = 79
 
 
-class StopCommand(Exception):  # noqa: N818 -- not an error of serving: it ends a command
+class StopCommand(Exception):
     """Ends a command of the CLI with a message and an exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:

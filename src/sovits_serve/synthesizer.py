@@ -219,9 +219,7 @@ class Synthesizer:
                     self._inboxes[message.request_id].append(message)
         return inbox.popleft()
 
-    def _collect(
-        self, request: SynthesisRequest, inbox: deque[Message]
-    ) -> Speech | ServingError:
+    def _collect(self, request: SynthesisRequest, inbox: deque[Message]) -> Speech | ServingError:
         pcm = bytearray()
         while isinstance(message := self._next(inbox), AudioChunk):
             pcm += message.pcm

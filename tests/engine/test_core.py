@@ -5,8 +5,10 @@ rows alone, so float32 samples differ in the last bits; after rounding that is a
 """
 
 from collections import deque
-from dataclasses import replace
+from collections.abc import Callable
+from collections.abc import Sequence as Rows
 from functools import cache
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,11 +16,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from sovits_serve.checkpoints.locate import locate_model
 from sovits_serve.engine.core import EngineCore
+from sovits_serve.engine.loader import load_models
 from sovits_serve.engine.model_runner import ModelRunner
+from sovits_serve.engine.request import Sequence
 from sovits_serve.errors import InvalidRequest
 from sovits_serve.models.bundle import Models
+from sovits_serve.models.sovits.model import SovitsModel
 from sovits_serve.protocol.messages import (
     Abort,
     Aborted,
@@ -44,6 +51,7 @@ from tests.fakes import (
 )
 
 ONE_STEP = 1
+Alone = Callable[[int], Outcome]
 
 
 def assert_same(outcome: Outcome, wanted: Outcome) -> None:
@@ -76,7 +84,7 @@ def varied_request(number: int) -> SynthesisRequest:
 
 
 @pytest.fixture(scope="session")
-def alone(tiny: Models):  # type: ignore[no-untyped-def]
+def alone(tiny: Models) -> Alone:
     """Return a function that gives the outcome of ``varied_request(n)`` run alone."""
 
     @cache
@@ -86,7 +94,7 @@ def alone(tiny: Models):  # type: ignore[no-untyped-def]
     return run
 
 
-def test_ten_strangers_in_one_batch_equal_each_alone(tiny: Models, alone) -> None:  # type: ignore[no-untyped-def]
+def test_ten_strangers_in_one_batch_equal_each_alone(tiny: Models, alone: Alone) -> None:
     """A request's tokens and audio do not depend on who else is in the batch."""
     together = run_together(tiny, [varied_request(number) for number in range(10)])
 
@@ -130,7 +138,7 @@ Action = tuple[str, int]
 )
 def test_joins_and_aborts_change_nothing_for_the_others(
     tiny: Models,
-    alone,  # type: ignore[no-untyped-def]
+    alone: Alone,
     actions: list[Action],
 ) -> None:
     """Whoever joins or leaves, whenever: finished requests are what they are alone."""
@@ -176,13 +184,18 @@ def test_the_seed_decides_the_audio(tiny: Models) -> None:
 
 def test_a_reference_is_encoded_once(tiny: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two requests with the same recording run HuBERT once."""
-    calls = []
+    calls: list[int] = []
     encode = tiny.hubert.encode
-    monkeypatch.setattr(tiny.hubert, "encode", lambda waves: calls.append(1) or encode(waves))
+
+    def counted(waves: Rows[Tensor]) -> list[Tensor]:
+        calls.append(len(waves))
+        return encode(waves)
+
+    monkeypatch.setattr(tiny.hubert, "encode", counted)
 
     run_together(tiny, [make_request(1), make_request(2)])
 
-    assert len(calls) == 1
+    assert calls == [1]
 
 
 def test_auxiliary_references_change_the_voice_not_the_tokens(tiny: Models) -> None:
@@ -252,7 +265,7 @@ def test_a_row_that_breaks_a_batch_fails_alone(
     assert isinstance(runner, ModelRunner)
     prefill = runner._prefill
 
-    def poisoned(sequences):  # type: ignore[no-untyped-def]
+    def poisoned(sequences: Rows[Sequence]) -> Tensor:
         if any(sequence.key[0] == "request-2" for sequence in sequences):
             raise torch.OutOfMemoryError("planted")
         return prefill(sequences)
@@ -265,9 +278,7 @@ def test_a_row_that_breaks_a_batch_fails_alone(
         engine.check_integrity()
 
     ended = outcomes(messages, accepted)
-    assert ended["request-2"].end == Failed(
-        "request-2", "synthesis_failed", "out of device memory"
-    )
+    assert ended["request-2"].end == Failed("request-2", "synthesis_failed", "out of device memory")
     assert isinstance(ended["request-1"].end, Finished)
     assert isinstance(ended["request-3"].end, Finished)
 
@@ -278,7 +289,7 @@ def test_samples_that_are_not_finite_fail_the_request(
     """Broken audio ends in Failed, never in noise or silence sent as a success."""
     generate = type(tiny.sovits).generate
 
-    def broken(self, z, lengths, style):  # type: ignore[no-untyped-def]
+    def broken(self: SovitsModel, z: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
         return generate(self, z, lengths, style) * float("nan")
 
     monkeypatch.setattr(type(tiny.sovits), "generate", broken)
@@ -305,11 +316,8 @@ def test_abort_frees_slots_before_the_next_step(tiny: Models) -> None:
     assert not engine.has_work()
 
 
-def test_bfloat16_runs_through_the_same_code(tiny_directory) -> None:  # type: ignore[no-untyped-def]
+def test_bfloat16_runs_through_the_same_code(tiny_directory: Path) -> None:
     """A half-precision engine speaks on the CPU too."""
-    from sovits_serve.checkpoints.locate import locate_model
-    from sovits_serve.engine.loader import load_models
-
     models = load_models(locate_model(tiny_directory), torch.device("cpu"), torch.bfloat16)
 
     outcome = run_alone(models, make_request(1), dtype="bfloat16")
@@ -370,7 +378,7 @@ def replace_speed(request: SynthesisRequest, speed: float) -> SynthesisRequest:
 def test_a_request_with_a_bad_phoneme_is_not_accepted(tiny: Models) -> None:
     """add raises and keeps nothing of a request that cannot be."""
     engine = make_engine(tiny)
-    segment = replace(make_engine(tiny).limits).num_phonemes
+    segment = engine.limits.num_phonemes
     request = make_request(1)
     bad = msgspec.structs.replace(
         request, segments=(msgspec.structs.replace(request.segments[0], phone_ids=(segment,)),)

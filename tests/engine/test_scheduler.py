@@ -258,7 +258,9 @@ Action = tuple[str, int]
 @settings(max_examples=150, deadline=None)
 @given(
     actions=st.lists(
-        st.tuples(st.sampled_from(["add", "stream", "abort", "step", "step", "fail"]), st.integers(0, 7)),
+        st.tuples(
+            st.sampled_from(["add", "stream", "abort", "step", "step", "fail"]), st.integers(0, 7)
+        ),
         max_size=60,
     ),
     lengths=st.lists(st.lists(st.integers(1, 22), min_size=1, max_size=6), min_size=8, max_size=8),
@@ -273,9 +275,7 @@ def test_random_schedules_lose_nothing(actions: list[Action], lengths: list[list
     for action, number in actions:
         if action in ("add", "stream") and number not in accepted:
             accepted.add(number)
-            request = make_request(
-                str(number), lengths[number], is_streaming=action == "stream"
-            )
+            request = make_request(str(number), lengths[number], is_streaming=action == "stream")
             scheduler.add(request)
         elif action == "abort":
             scheduler.abort(str(number))

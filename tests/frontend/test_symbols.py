@@ -10,7 +10,10 @@ from sovits_serve.frontend.symbols import phone_ids, symbol_table
 
 @pytest.mark.parametrize(
     ("version", "size", "digest"),
-    [("v1", 322, "f7c3b280b9cc519b0829a6f182fcdd208643a07f1e20c1ab2bf4fc9e8e9a7ca6"), ("v2", 732, "0771f6cd6f6201e8c2b0de921dc69cc04caf3f346c599d4a41413967d5674da7")],
+    [
+        ("v1", 322, "f7c3b280b9cc519b0829a6f182fcdd208643a07f1e20c1ab2bf4fc9e8e9a7ca6"),
+        ("v2", 732, "0771f6cd6f6201e8c2b0de921dc69cc04caf3f346c599d4a41413967d5674da7"),
+    ],
 )
 def test_tables_equal_the_recorded_ones(version: str, size: int, digest: str) -> None:
     """The generated tables are the ones the checkpoints were trained with, id for id."""

@@ -80,7 +80,6 @@ def load_models(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> 
     Raises:
         CheckpointError: a file is missing or wrong, or two files do not fit each other.
     """
-    place = {"device": device, "dtype": dtype}
     t2s_file = load_t2s(files.t2s)
     sovits_file = load_sovits(files.sovits)
     spec = SPECS[sovits_file.version]

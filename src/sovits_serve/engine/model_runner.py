@@ -145,7 +145,6 @@ class ModelRunner:
 
     def _prefill(self, sequences: Rows[Sequence]) -> Tensor:
         """Give each sequence a slot, fill it, and return logits (B, V) of its first token."""
-        device = self._models.device
         voices = [self._conditionings[sequence.key[0]] for sequence in sequences]
         for sequence, voice in zip(sequences, voices, strict=True):
             if sequence.key not in self._slots:
@@ -228,7 +227,7 @@ class ModelRunner:
                 compute(group)
             except torch.AcceleratorError:
                 raise  # the device is lost for this process: the supervisor's business
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- one request fails, the engine goes on
                 if len(group) > 1 and can_split:
                     half = len(group) // 2
                     todo[:0] = [group[:half], group[half:]]
