@@ -8,17 +8,22 @@ of one whole latent), so this exists only to reproduce recordings.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sovits_serve.audio.crossfade import sola
 from sovits_serve.models.sovits.model import SovitsModel
+
+FloatArray = npt.NDArray[np.float32]
 
 NOISE_SCALE = 0.5
 """What upstream's request handling always uses."""
 
 _SHORT_CHUNK = 10
-_SEARCH_SAMPLES = 320
 
 
 @dataclass(frozen=True)
@@ -116,50 +121,33 @@ class Joiner:
     overlap_tokens: int
     samples_per_token: float
 
-    def join(self, decoded: Sequence[Tensor], num_tokens: Sequence[int]) -> Iterator[Tensor]:
-        """Yield one piece of audio per chunk; the last chunk is taken as final.
+    def join(self, decoded: Sequence[FloatArray], num_tokens: Sequence[int]) -> list[FloatArray]:
+        """Return what is sent after each chunk; the last chunk is the final one.
 
-        A final chunk without tokens has no audio of its own: pass its count as 0 and no audio,
-        and what the chunk before held back is yielded.
+        A stream can end without a token left: then there is a count more (0) than decoded
+        chunks, and the last piece is what the chunk before held back.
 
-        Source: GPT-SoVITS 48b1a01, TTS_infer_pack/TTS.py, TTS.run (streaming branch).
+        Source: GPT-SoVITS 48b1a01, TTS_infer_pack/TTS.py, TTS.run (streaming branch). The final
+        chunk is not faded in, and neither is that here.
         """
         overlap = math.ceil(self.overlap_tokens * self.samples_per_token)
-        previous: Tensor | None = None
-        for index, (audio, count) in enumerate(zip(decoded, num_tokens, strict=False)):
-            is_final = index == len(num_tokens) - 1
-            current = audio
-            if index > 0 and count < _SHORT_CHUNK:
-                kept = int((self.overlap_tokens + count) * self.samples_per_token)
-                current = audio[-kept:]
-            if is_final:
-                yield current
-            elif previous is None:
-                yield current[:-overlap]
-            else:
-                yield _overlap_add(previous, current, overlap)
-            previous = current
-        if len(num_tokens) > len(decoded) and previous is not None:
-            yield previous[-overlap:]
+        pieces = [
+            self._kept(audio, count, is_first=index == 0)
+            for index, (audio, count) in enumerate(zip(decoded, num_tokens, strict=False))
+        ]
+        sent = [pieces[0][:-overlap]]
+        for previous, current in pairwise(pieces):
+            joined = sola([previous, current], overlap)
+            sent.append(joined[len(previous) - overlap : -overlap])
+        if len(num_tokens) > len(decoded):
+            return [*sent, pieces[-1][-overlap:]]
+        return [*sent[:-1], pieces[-1]]
 
-
-def _overlap_add(previous: Tensor, current: Tensor, overlap: int) -> Tensor:
-    """Return ``current`` faded in where it fits ``previous`` best, without its own tail.
-
-    Source: GPT-SoVITS 48b1a01, TTS_infer_pack/TTS.py, TTS.sola_algorithm and its caller.
-    """
-    shift = best_shift(previous[-overlap:], current[: overlap + _SEARCH_SAMPLES])
-    shifted = current[shift:].clone()
-    window = torch.hann_window(2 * overlap, device=current.device)
-    shifted[:overlap] = window[:overlap] * shifted[:overlap] + window[overlap:] * previous[-overlap:]
-    return shifted[:-overlap]
-
-
-def best_shift(tail: Tensor, head: Tensor) -> int:
-    """Return where in ``head`` the signal ``tail`` fits best, by normalised correlation."""
-    windows = head.unfold(0, tail.numel(), 1)  # (shifts, L)
-    energy = windows.square().sum(1) + 1e-8
-    return int((windows @ tail / energy.sqrt()).argmax())
+    def _kept(self, audio: FloatArray, count: int, *, is_first: bool) -> FloatArray:
+        """Cut off the additional overlap that a short chunk was decoded with."""
+        if is_first or count >= _SHORT_CHUNK:
+            return audio
+        return audio[-int((self.overlap_tokens + count) * self.samples_per_token) :]
 
 
 def _lengths(rows: Tensor) -> Tensor:
