@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from sovits_serve.errors import CheckpointError
 from sovits_serve.models.layers.padding import RowPadding
+from sovits_serve.models.layers.time_convolution import TimeConvolution, TimeUpsampling
 from sovits_serve.models.spec import SovitsDims
 
 _SLOPE = 0.1
@@ -25,15 +26,15 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.convs1 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel_size, dilation=dilation, padding="same")
+            TimeConvolution(channels, channels, kernel_size, dilation=dilation)
             for dilation in dilations
         )
         self.convs2 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel_size, padding="same") for _ in dilations
+            TimeConvolution(channels, channels, kernel_size) for _ in dilations
         )
 
     def forward(self, x: Tensor, padding: RowPadding, rate: int) -> Tensor:
-        """Map ``x`` (B, C, T) to (B, C, T); both are zero behind each row's end."""
+        """Map ``x`` (B, C, 1, T) to (B, C, 1, T); both are zero behind each row's end."""
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
             hidden = dilated(functional.leaky_relu(x, _SLOPE))
             hidden = plain(padding.zero_(functional.leaky_relu_(hidden, _SLOPE), rate))
@@ -54,11 +55,10 @@ class Generator(nn.Module):
         self.rates = dims.upsample_rates
         self.num_kernels = len(dims.resblock_kernel_sizes)
         widths = [dims.upsample_initial_channels >> i for i in range(len(self.rates) + 1)]
-        edge = _EDGE_KERNEL // 2
-        self.conv_pre = nn.Conv1d(dims.inter_channels, widths[0], _EDGE_KERNEL, padding=edge)
+        self.conv_pre = TimeConvolution(dims.inter_channels, widths[0], _EDGE_KERNEL)
         self.cond = nn.Conv1d(dims.style_dim, widths[0], 1)
         self.ups = nn.ModuleList(
-            nn.ConvTranspose1d(widths[i], widths[i + 1], kernel, rate, (kernel - rate) // 2)
+            TimeUpsampling(widths[i], widths[i + 1], kernel, rate)
             for i, (rate, kernel) in enumerate(
                 zip(self.rates, dims.upsample_kernel_sizes, strict=True)
             )
@@ -70,7 +70,7 @@ class Generator(nn.Module):
                 dims.resblock_kernel_sizes, dims.resblock_dilation_sizes, strict=True
             )
         )
-        self.conv_post = nn.Conv1d(widths[-1], 1, _EDGE_KERNEL, padding=edge, bias=False)
+        self.conv_post = TimeConvolution(widths[-1], 1, _EDGE_KERNEL, bias=False)
 
     def forward(self, z: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
         """Generate samples.
@@ -84,15 +84,16 @@ class Generator(nn.Module):
             float32 (B, T * samples_per_frame) in [-1, 1], zero behind each row's end.
         """
         padding = RowPadding(lengths, z.size(2), z.device)
-        x = self.conv_pre(padding.zeroed(z)).add_(self.cond(style.unsqueeze(2)))
-        x = padding.zero_(x)
+        z = padding.zeroed(z).unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        condition = self.cond(style.unsqueeze(2)).unsqueeze(2)  # (B, C, 1, 1)
+        x = padding.zero_(self.conv_pre(z).add_(condition))  # (B, C, 1, T)
         rate = 1
         for stage, upsample in enumerate(self.ups):
             rate *= self.rates[stage]
             x = padding.zero_(upsample(functional.leaky_relu_(x, _SLOPE)), rate)
             x = self._mean_of_blocks(stage, x, padding, rate)
-        samples = self.conv_post(functional.leaky_relu_(x, _LAST_SLOPE)).squeeze(1)
-        return padding.zero_(torch.tanh(samples.float()), rate)
+        samples = self.conv_post(functional.leaky_relu_(x, _LAST_SLOPE))
+        return padding.zero_(torch.tanh(samples.float()).flatten(1), rate)
 
     def _mean_of_blocks(self, stage: int, x: Tensor, padding: RowPadding, rate: int) -> Tensor:
         first, *others = self.resblocks[stage * self.num_kernels : (stage + 1) * self.num_kernels]

@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from sovits_serve.models.layers.time_convolution import lay_out_channels_last
 from sovits_serve.models.reference.style import StyleEncoder
 from sovits_serve.models.sovits.flow import Flow
 from sovits_serve.models.sovits.generator import Generator, context_frames
@@ -76,6 +77,10 @@ class SovitsModel(nn.Module):
             CheckpointError: a tensor is missing or does not fit, or the dimensions contradict.
         """
         assert spec.decoder == "generator", f"{spec.version} has no generator"
+        generator = build_module(
+            lambda: Generator(dims), source, device=device, dtype=dtype, prefix="dec."
+        )
+        lay_out_channels_last(generator)
         return cls(
             spec,
             dims,
@@ -95,9 +100,7 @@ class SovitsModel(nn.Module):
                 dtype=dtype,
                 prefix="flow.",
             ),
-            generator=build_module(
-                lambda: Generator(dims), source, device=device, dtype=dtype, prefix="dec."
-            ),
+            generator=generator,
         ).eval()
 
     @property
