@@ -137,7 +137,8 @@ class Conditioner:
     def _encode(self, audio: ReferenceAudio, *, is_auxiliary: bool) -> _Encoded:
         """Encode one recording alone: results are kept, so they must not depend on neighbours."""
         models = self._models
-        samples = np.frombuffer(audio.samples, dtype="<f4").reshape(audio.num_channels, -1)
+        # Copied, because torch shares memory with arrays and wants to be able to write to it.
+        samples = np.frombuffer(audio.samples, dtype="<f4").copy().reshape(audio.num_channels, -1)
         prepared = prepare_reference(
             Waveform(samples, audio.rate_hz), self._rules, is_auxiliary=is_auxiliary
         )

@@ -134,14 +134,23 @@ def _convert(
     device: torch.device | str,
     dtype: torch.dtype,
 ) -> Tensor:
-    if tensor.is_floating_point():
-        tensor = tensor.to(dtype)
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{source.origin}: tensor {name!r} holds a value that is not finite in {dtype}"
-            )
-    # A mapped or shared tensor must not outlive its file: copy what no conversion has copied.
-    return tensor.to(device, copy=True)
+    # One copy, straight into the tensor that stays: a second one would leave holes in the heap.
+    kept = torch.empty(
+        tensor.shape, dtype=dtype if tensor.is_floating_point() else tensor.dtype, device=device
+    )
+    kept.copy_(tensor)
+    if not _is_finite(kept):
+        raise CheckpointError(
+            f"{source.origin}: tensor {name!r} holds a value that is not finite in {dtype}"
+        )
+    return kept
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Tell without further memory: the extremes are NaN if any element is."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
 
 
 def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
