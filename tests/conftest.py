@@ -7,6 +7,7 @@ import pytest
 # Tiny models on many threads are slower, and slower still beside other runs. Read at torch's import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads leave the cores to others
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
