@@ -90,7 +90,9 @@ def tensors_of(file: CheckpointFile) -> dict[str, TensorRef]:
             f"{file.path}: is a training state (with its optimizer), not a finished checkpoint; "
             "use the file that training exports beside it"
         )
-    weights = tree.get("weight", tree) if isinstance(tree, dict) else None
+    weights = tree.get("weight") if isinstance(tree, dict) else None
+    if not isinstance(weights, dict):
+        weights = tree  # a plain state dict, whose 'weight' may itself be a tensor
     if isinstance(weights, dict):
         tensors = {str(name): ref for name, ref in weights.items() if isinstance(ref, TensorRef)}
         if tensors:

@@ -64,22 +64,29 @@ def write_random_model(
         raise ConfigError(f"a random model of version {version} is not supported yet")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    t2s, sovits = t2s_dims(version, size), sovits_dims(version, size)
-    write_t2s(directory / "gpt.ckpt", _build(plan_t2s(t2s), seed), t2s_config(t2s))
-    write_sovits(
-        directory / "sovits.pth",
-        _build(plan_sovits(spec, sovits), seed + 1),
-        sovits_config(version, sovits),
-        header=_mark(version),
-    )
+    write_random_t2s(directory / "gpt.ckpt", version=version, size=size, seed=seed)
+    write_random_sovits(directory / "sovits.pth", version=version, size=size, seed=seed + 1)
     _write_encoders(directory, size, seed + 2)
     if spec.has_speaker_embedding:
         path = directory / "sv" / "pretrained_eres2netv2w24s4ep4.ckpt"
         path.parent.mkdir(exist_ok=True)
-        write_state_dict(path, _build(plan_speaker(sovits), seed + 3))
+        write_state_dict(path, _build(plan_speaker(sovits_dims(version, size)), seed + 3))
     _write_reference(directory / "reference.wav", seed)
     (directory / "reference.txt").write_text(REFERENCE_TEXT + "\n", encoding="utf-8")
     return directory
+
+
+def write_random_t2s(path: Path, *, version: ModelVersion, size: Size, seed: int) -> None:
+    """Write one GPT checkpoint of seeded noise, in the trainer's layout."""
+    dims = t2s_dims(version, size)
+    write_t2s(path, _build(plan_t2s(dims), seed), t2s_config(dims))
+
+
+def write_random_sovits(path: Path, *, version: ModelVersion, size: Size, seed: int) -> None:
+    """Write one SoVITS checkpoint of seeded noise, in the trainer's layout."""
+    dims = sovits_dims(version, size)
+    tensors = _build(plan_sovits(SPECS[version], dims), seed)
+    write_sovits(path, tensors, sovits_config(version, dims), header=_mark(version))
 
 
 def _mark(version: ModelVersion) -> str | None:

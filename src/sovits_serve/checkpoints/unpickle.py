@@ -20,15 +20,18 @@ from sovits_serve.checkpoints.allow_list import (
 from sovits_serve.checkpoints.tensor_ref import Extent, FormatError, TensorRef, show
 
 # A v3 checkpoint needs 15,000 opcodes, a training state with its optimizer about 60,000.
-MAX_OPCODES = 400_000
-MAX_NODES = 400_000
+MAX_OPCODES = 200_000
+MAX_NODES = 200_000
 MAX_DEPTH = 48
 MAX_PICKLE_BYTES = 8 * 2**20
 _MAX_INTEGER_BYTES = 9
 
 
-class _Mark:
-    """Separates the items of one collection from what lies below on the stack."""
+# Separates the items of one collection from what lies below on the stack.
+_MARK = object()
+
+_NUMBERS = MappingProxyType({code: struct.Struct("<" + code) for code in "BHiIQ"})
+_FLOAT = struct.Struct(">d")
 
 
 def unpickle(data: bytes, records: Mapping[str, Extent]) -> object:
@@ -88,7 +91,7 @@ class _Machine:
         return taken
 
     def _number(self, code: str) -> int:
-        layout = struct.Struct("<" + code)
+        layout = _NUMBERS[code]
         return int(layout.unpack(self._take(layout.size))[0])
 
     def _line(self) -> str:
@@ -99,7 +102,7 @@ class _Machine:
 
     def _pop(self) -> object:
         value = self._stack.pop()
-        if isinstance(value, _Mark):
+        if value is _MARK:
             raise FormatError("data.pkl is damaged: a mark stands where a value is needed")
         return value
 
@@ -108,7 +111,7 @@ class _Machine:
 
     def _pop_to_mark(self) -> list[object]:
         for start in range(len(self._stack) - 1, -1, -1):
-            if isinstance(self._stack[start], _Mark):
+            if self._stack[start] is _MARK:
                 items = self._stack[start + 1 :]
                 del self._stack[start:]
                 return items
@@ -124,7 +127,7 @@ class _Machine:
 
     def push_float(self) -> None:
         """Push a big-endian double, as pickle writes it."""
-        self.push(struct.unpack(">d", self._take(8))[0])
+        self.push(_FLOAT.unpack(self._take(8))[0])
 
     def push_long(self) -> None:
         """Push an integer of up to nine bytes; no honest size needs more."""
@@ -251,7 +254,7 @@ _HANDLERS: Mapping[bytes, Callable[[_Machine], None]] = MappingProxyType(
     {
         b"\x80": lambda machine: machine.skip(1),  # PROTO
         b"\x95": lambda machine: machine.skip(8),  # FRAME
-        b"(": lambda machine: machine.push(_Mark()),
+        b"(": lambda machine: machine.push(_MARK),
         b"N": lambda machine: machine.push(None),
         b"\x88": lambda machine: machine.push(True),
         b"\x89": lambda machine: machine.push(False),
@@ -312,4 +315,4 @@ class _Copier:
             return tuple(self.copy(item, depth + 1) for item in value)
         if value is None or isinstance(value, str | int | float | TensorRef):
             return value
-        raise FormatError(f"data.pkl holds a bare {type(value).__name__.strip('_').lower()}")
+        raise FormatError("data.pkl holds a bare class or storage where data belong")
