@@ -43,9 +43,9 @@ def main() -> None:
 def load(args: argparse.Namespace) -> None:
     """Load a model and report peak memory, beyond what imports take."""
     import torch
-
     import transformers.models.bert.modeling_bert
     import transformers.models.hubert.modeling_hubert  # noqa: F401 -- imports do not count
+
     from sovits_serve.checkpoints.locate import locate_model
     from sovits_serve.engine.loader import load_models
 

@@ -9,6 +9,7 @@ own code, taking turns with ours in the same process. Prints a table, then one J
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import platform
@@ -159,7 +160,7 @@ class Ours:
         seconds = time.perf_counter() - begin
         for slot in slots:
             self.cache.free(slot)
-        return seconds / self.options.steps
+        return seconds / float(self.options.steps)
 
 
 class Upstream:
@@ -169,7 +170,7 @@ class Upstream:
         self.options = options
         sys.path.insert(0, str(options.upstream / "GPT_SoVITS"))
         with mock.patch.dict(sys.modules, training_imports()):
-            from AR.models.t2s_model import Text2SemanticDecoder
+            module = importlib.import_module("AR.models.t2s_model")
 
         model = {
             "hidden_dim": DIMS.hidden,
@@ -181,7 +182,7 @@ class Upstream:
             "dropout": 0,
             "EOS": DIMS.eos,
         }
-        self.model = Text2SemanticDecoder({"model": model}).eval()
+        self.model = module.Text2SemanticDecoder({"model": model}).eval()
         state = {name.removeprefix("model."): value for name, value in weights.items()}
         self.model.load_state_dict(state, strict=False)
         self.model = self.model.to(options.device, getattr(torch, options.dtype))
@@ -228,7 +229,7 @@ class Upstream:
 
     @torch.inference_mode()
     def _time(self, run: Callable[[int], None]) -> float:
-        seconds = []
+        seconds: list[float] = []
         # Early stop after 0 is one step and a prefill; taking it out leaves `steps` steps.
         for steps in (0, self.options.steps):
             synchronize(self.options.device)
@@ -237,7 +238,7 @@ class Upstream:
                 run(steps)
             synchronize(self.options.device)
             seconds.append(time.perf_counter() - begin)
-        return (seconds[1] - seconds[0]) / self.options.steps
+        return (seconds[1] - seconds[0]) / float(self.options.steps)
 
 
 def training_imports() -> dict[str, types.ModuleType]:
