@@ -74,6 +74,14 @@ def test_formats_of_ffmpeg(kind: str, codec: str) -> None:
     assert np.abs(waveform.samples[:, 4_000:20_000]).max() == pytest.approx(0.3, abs=0.05)
 
 
+def test_unknown_codec_is_refused() -> None:
+    """A codec that neither decoder knows is refused."""
+    pytest.importorskip("av")
+
+    with pytest.raises(BadReferenceAudio, match="ffmpeg: is in a codec that is not known"):
+        decode_audio(wav(kind=0x5A5A))
+
+
 def test_flac_of_unknown_length() -> None:
     """A flac that was streamed, and so does not know its length, decodes through FFmpeg."""
     pytest.importorskip("av")

@@ -118,6 +118,9 @@ def _read_stream(file: "av.container.InputContainer", limits: AudioLimits) -> Wa
     if not file.streams.audio:
         raise UndecodableAudio("holds no audio")
     stream = file.streams.audio[0]
+    # FFmpeg lists streams in codecs that it does not know; PyAV types them as if it knew all.
+    if getattr(stream, "codec_context", None) is None:
+        raise UndecodableAudio("is in a codec that is not known")
     stream.codec_context.thread_count = 1
     blocks: list[FloatArray] = []
     num_samples, layout = 0, None
