@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sovits_serve.models.sovits.model import SovitsModel
+from sovits_serve.models.sovits.model import Latents, SovitsModel
 from sovits_serve.models.spec import SPECS, ModelVersion, SovitsDims
 from sovits_serve.models.weights import DictWeights
 from sovits_serve.parity.recipe import Recipe
@@ -41,19 +41,23 @@ class Golden:
 @cache
 def golden(version: str) -> Golden:
     """Build the tiny model of a version and read its recorded data, once per process."""
+    with np.load(DATA / f"s2_{version}_tiny.npz") as arrays:
+        data = {name: _widened(torch.from_numpy(arrays[name])) for name in arrays.files}
+    return Golden(build_model(version, "cpu", torch.float32), data)
+
+
+def build_model(version: str, device: str, dtype: torch.dtype) -> SovitsModel:
+    """Build the tiny model of a version from its recipe."""
     stem = f"s2_{version}_tiny"
     recipe = Recipe.read(DATA / f"{stem}.weights.json")
     tensors = recipe.build()
-    model = SovitsModel.from_weights(
+    return SovitsModel.from_weights(
         SPECS[ModelVersion(version)],
         dims_of(recipe, tensors),
         DictWeights(tensors, origin=stem),
-        device="cpu",
-        dtype=torch.float32,
+        device=device,
+        dtype=dtype,
     )
-    with np.load(DATA / f"{stem}.npz") as arrays:
-        data = {name: _widened(torch.from_numpy(arrays[name])) for name in arrays.files}
-    return Golden(model, data)
 
 
 def recorded_cases(version: str) -> list[dict[str, Any]]:
@@ -107,6 +111,52 @@ def unit_normal(seed: int, *shape: int) -> Tensor:
 def integers(seed: int, limit: int, length: int) -> Tensor:
     """Return reproducible int64 numbers (length) in [0, limit)."""
     return torch.randint(limit, (length,), generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row's inputs on the CPU; ``noise`` decides how many frames it becomes."""
+
+    tokens: Tensor
+    phones: Tensor
+    style: Tensor
+    speed: float
+    noise: Tensor
+
+
+def random_row(model: SovitsModel, seed: int, sizes: tuple[int, int, float]) -> Row:
+    """Return a row of ``sizes`` (tokens, phonemes, speed)."""
+    num_tokens, num_phones, speed = sizes
+    frames = model.num_frames(num_tokens, speed)
+    return Row(
+        integers(seed, model.dims.codebook_size, num_tokens),
+        integers(seed + 100, model.dims.num_symbols, num_phones),
+        unit_normal(seed + 200, model.dims.style_dim),
+        speed,
+        unit_normal(seed + 300, model.dims.inter_channels, frames),
+    )
+
+
+def encode_rows(model: SovitsModel, rows: list[Row], device: str = "cpu") -> Latents:
+    """Encode rows as one padded batch."""
+    tokens, token_lengths = padded([row.tokens for row in rows])
+    phones, phone_lengths = padded([row.phones for row in rows])
+    noise, _ = padded([row.noise for row in rows])
+    return model.encode_latent(
+        tokens.to(device),
+        token_lengths,
+        phones.to(device),
+        phone_lengths,
+        stacked_styles(rows).to(device),
+        speeds=[row.speed for row in rows],
+        noise=noise.to(device),
+        noise_scale=0.5,
+    )
+
+
+def stacked_styles(rows: list[Row]) -> Tensor:
+    """Return the styles (B, D_style) of rows."""
+    return torch.stack([row.style for row in rows])
 
 
 def _widened(tensor: Tensor) -> Tensor:

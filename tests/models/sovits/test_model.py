@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sovits_serve.models.sovits.model import Latents, SovitsModel
+from sovits_serve.models.sovits.model import Latents
 from tests.models.sovits.golden_models import (
     VERSIONS,
     Golden,
+    encode_rows,
     full,
     golden,
-    integers,
     padded,
+    random_row,
     recorded_cases,
     unit_normal,
 )
@@ -113,13 +114,13 @@ row_sizes = st.tuples(
 def test_batched_latents_equal_singles(sizes: list[tuple[int, int, float]], version: str) -> None:
     """Rows of different tokens, phonemes, styles, speeds and noise each equal that row alone."""
     model = golden(version).model
-    rows = [Row(model, seed, *size) for seed, size in enumerate(sizes)]
+    rows = [random_row(model, seed, size) for seed, size in enumerate(sizes)]
 
     batch = encode_rows(model, rows)
 
     for index, row in enumerate(rows):
         alone = encode_rows(model, [row])
-        frames = model.num_frames(row.tokens.numel(), row.speed)
+        frames = row.noise.size(1)
         assert batch.lengths[index] == frames
         torch.testing.assert_close(batch.z[index, :, :frames], alone.z[0], rtol=0, atol=2e-5)
         assert not batch.z[index, :, frames:].any()
@@ -160,34 +161,3 @@ def test_speed_one_leaves_other_rows_speeds_alone() -> None:
     assert lengths.tolist() == [10, 11]
     assert torch.equal(stretched[0, :, :10], x[0])
     assert not stretched[0, :, 10:].any()
-
-
-class Row:
-    """One row's random inputs."""
-
-    def __init__(
-        self, model: SovitsModel, seed: int, num_tokens: int, num_phones: int, speed: float
-    ) -> None:
-        self.tokens = integers(seed, model.dims.codebook_size, num_tokens)
-        self.phones = integers(seed + 100, model.dims.num_symbols, num_phones)
-        self.style = unit_normal(seed + 200, model.dims.style_dim)
-        self.speed = speed
-        frames = model.num_frames(num_tokens, speed)
-        self.noise = unit_normal(seed + 300, model.dims.inter_channels, frames)
-
-
-def encode_rows(model: SovitsModel, rows: list[Row]) -> Latents:
-    """Encode rows as one padded batch."""
-    tokens, token_lengths = padded([row.tokens for row in rows])
-    phones, phone_lengths = padded([row.phones for row in rows])
-    noise, _ = padded([row.noise for row in rows])
-    return model.encode_latent(
-        tokens,
-        token_lengths,
-        phones,
-        phone_lengths,
-        torch.stack([row.style for row in rows]),
-        speeds=[row.speed for row in rows],
-        noise=noise,
-        noise_scale=0.5,
-    )

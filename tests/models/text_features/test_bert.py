@@ -177,3 +177,19 @@ def test_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match="30002"):
         make_bert(RECIPE.build(), CharacterVocabulary.from_directory(tmp_path))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_features_on_a_gpu(
+    bert: BertFeatures, vocabulary: CharacterVocabulary, dtype: torch.dtype
+) -> None:
+    """A GPU gives the CPU's features in every precision, batched."""
+    gpu = BertFeatures.from_weights(
+        RECIPE.config, DictWeights(RECIPE.build()), vocabulary, device="cuda", dtype=dtype
+    )
+
+    for row, expected in zip(gpu.encode(items()), bert.encode(items()), strict=True):
+        cosine = torch.nn.functional.cosine_similarity(row.cpu().float(), expected)
+
+        assert cosine.min() > 0.999
