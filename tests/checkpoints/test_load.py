@@ -118,13 +118,13 @@ def test_path_objects_in_a_config_become_strings(tmp_path: Path) -> None:
     """GPT files from Lightning hold path objects; they load as text on every system."""
     tensors, config = _t2s_parts(tmp_path)
     paths: dict[str, object] = {
-        "output_dir": PurePosixPath("/root/logs/s1"),
+        "output_dir": PurePosixPath("/opt/logs/s1"),
         "train_phoneme_path": PureWindowsPath("D:\\logs\\2-name2text.txt"),
     }
     write_t2s(tmp_path / "old.ckpt", tensors, {**config, **paths})
     loaded = load_t2s(tmp_path / "old.ckpt").config
 
-    assert loaded["output_dir"] == "/root/logs/s1"
+    assert loaded["output_dir"] == "/opt/logs/s1"
     assert loaded["train_phoneme_path"] == "D:\\logs\\2-name2text.txt"
 
 
