@@ -14,7 +14,7 @@ from sovits_serve.models.weights import WeightSource
 from sovits_serve.parity import limits
 from sovits_serve.parity.golden import GoldenDirectory, as_list, record, records, text
 from sovits_serve.parity.recipe import Recipe
-from sovits_serve.parity.report import Check, Report, Step, Task
+from sovits_serve.parity.report import Check, Report, Step, Task, at_most
 
 _PLAIN_HEADER = "504b"
 _V1_SYMBOLS = 322
@@ -94,9 +94,7 @@ def _check_t2s(name: str, path: Path, recipe: Recipe | None) -> Iterator[Check]:
         return
     yield limits.same(f"{name}/config", checkpoint.config, recipe.config)
     yield limits.same(f"{name}/info", checkpoint.info, recipe.fields["info"])
-    yield limits.at_most(
-        f"{name}/tensors", "wrong_tensors", _num_wrong(checkpoint.weights, recipe), 0
-    )
+    yield at_most(f"{name}/tensors", "wrong_tensors", _num_wrong(checkpoint.weights, recipe), 0)
 
 
 def _num_wrong(source: WeightSource, recipe: Recipe) -> int:

@@ -103,12 +103,8 @@ class Trace:
 def follow(model: T2SModel, rows: Sequence[Row], *, keep_logits: bool = False) -> list[Trace]:
     """Run all rows as one batch; a row leaves it when its recorded sequence is over."""
     device, dtype = model.positions.device, model.positions.dtype
-    longest = max(
-        len(row.phone_ids) + len(row.prompt) + row.recorded.num_steps + 1 for row in rows
-    )
-    cache = KVCache(
-        model.dims, num_slots=len(rows), max_length=longest, device=device, dtype=dtype
-    )
+    longest = max(len(row.phone_ids) + len(row.prompt) + row.recorded.num_steps + 1 for row in rows)
+    cache = KVCache(model.dims, num_slots=len(rows), max_length=longest, device=device, dtype=dtype)
     state = SamplingState(len(rows), model.dims.vocab_size, device)
     for index, row in enumerate(rows):
         state.set_row(cache.allocate(), row.params, segment=index, seen=row.prompt)

@@ -98,9 +98,7 @@ def _check_sola(name: str, case: dict[str, object], arrays: Arrays) -> Iterator[
     yield check
 
 
-def _tied_joins(
-    fragments: Sequence[FloatArray], overlap: int, search: int
-) -> Iterator[FloatArray]:
+def _tied_joins(fragments: Sequence[FloatArray], overlap: int, search: int) -> Iterator[FloatArray]:
     """Yield the joins that come out when ties of the correlation are broken otherwise."""
     if len(fragments) == 1:
         yield fragments[0]

@@ -117,7 +117,7 @@ def _steps(task: Task) -> Iterator[Step]:
     try:
         yield from task.steps()
     # The report must go on whatever breaks, or one defect would hide all the others.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         crash = _crash(task.name, error)
         yield Step(task.name, lambda: [crash])
 
@@ -125,7 +125,7 @@ def _steps(task: Task) -> Iterator[Step]:
 def _checks(step: Step) -> Iterator[Check]:
     try:
         yield from step.run()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         yield _crash(step.name, error)
 
 

@@ -30,9 +30,7 @@ class UsageError(Exception):
     """Nothing can be checked: a wrong directory, or a filter that matches nothing."""
 
 
-def run(
-    path: Path, precision: Precision, report: Report, *, only: Sequence[str] = ()
-) -> int:
+def run(path: Path, precision: Precision, report: Report, *, only: Sequence[str] = ()) -> int:
     """Check all goldens of a directory, or those that a glob of ``only`` names.
 
     Returns:

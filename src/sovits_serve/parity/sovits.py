@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -60,10 +61,10 @@ def find(directory: GoldenDirectory, precision: Precision) -> Iterator[Task]:
             stem,
             arrays,
             record(directory.json(f"{stem}.meta.json")),
-            Lazy(lambda recipe=recipe: models.sovits_model(recipe, precision)),
+            Lazy(partial(models.sovits_model, recipe, precision)),
             precision,
         )
-        yield Task(stem, directory.files(stem), lambda golden=golden: _steps(golden))
+        yield Task(stem, directory.files(stem), partial(_steps, golden))
 
 
 def _steps(golden: SovitsGolden) -> Iterator[Step]:
@@ -71,13 +72,13 @@ def _steps(golden: SovitsGolden) -> Iterator[Step]:
         yield Step(f"{golden.name}/extract_codes", lambda: [_check_codes(golden)])
     for case in records(golden.meta.get("cases")):
         name = f"{golden.name}/c{integer(case['case'])}"
-        yield Step(name, lambda case=case: _check_case(golden, case))
+        yield Step(name, partial(_check_case, golden, case))
     streams: dict[object, list[dict[str, object]]] = {}
     for call in records(golden.meta.get("stream")):
         streams.setdefault(call["speed"], []).append(call)
     for speed, calls in streams.items():
         name = f"{golden.name}/s{speed}"
-        yield Step(name, lambda calls=calls: _check_stream(golden, calls))
+        yield Step(name, partial(_check_stream, golden, calls))
 
 
 def _check_codes(golden: SovitsGolden) -> Check:

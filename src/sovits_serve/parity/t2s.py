@@ -201,9 +201,7 @@ def _check_batch(golden: T2SGolden, case: dict[str, object]) -> Iterator[Check]:
 
 def _check_noprompt(golden: T2SGolden, case: dict[str, object]) -> Iterator[Check]:
     """Without a prompt, with the penalty that upstream falls back to."""
-    params = SamplingParams(
-        seed=0, top_k=1, repetition_penalty=number(case["effective_rep"])
-    )
+    params = SamplingParams(seed=0, top_k=1, repetition_penalty=number(case["effective_rep"]))
     rows: dict[str, Row] = {}
     for item in golden.items:
         tokens = golden.arrays.tokens(f"noprompt_y{item}")
@@ -222,9 +220,7 @@ def _check_sampled(golden: T2SGolden, index: int, case: dict[str, object]) -> It
         *golden.arrays.tensor(f"{key}_q11").unbind(0),
         *golden.arrays.tensor(f"{key}_q").unbind(0),
     ]
-    row = golden.row(
-        integer(case["item"]), read_params(case), Recorded(tokens, end), noise=noise
-    )
+    row = golden.row(integer(case["item"]), read_params(case), Recorded(tokens, end), noise=noise)
     yield from _follow_named(golden, {f"{key}_y": row})
 
 
