@@ -113,7 +113,12 @@ def _tied_joins(fragments: Sequence[FloatArray], overlap: int, search: int) -> I
 
 
 def tied_shifts(
-    previous: FloatArray, current: FloatArray, overlap: int, search: int = SEARCH_SAMPLES
+    previous: FloatArray,
+    current: FloatArray,
+    overlap: int,
+    search: int = SEARCH_SAMPLES,
+    *,
+    tie: float = _TIED_CORRELATION,
 ) -> list[int]:
     """Return all shifts that fit as well as the best one, within rounding."""
     tail = previous[len(previous) - overlap :].astype(np.float64)
@@ -122,7 +127,7 @@ def tied_shifts(
     )
     correlation = (windows @ tail) / np.sqrt((windows**2).sum(1) + 1e-8)
     best = correlation[find_shift(previous, current, overlap, search)]
-    is_tied = correlation >= best - _TIED_CORRELATION * np.linalg.norm(tail)
+    is_tied = correlation >= best - tie * np.linalg.norm(tail)
     return [int(shift) for shift in np.flatnonzero(is_tied)]
 
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sovits_serve.audio.crossfade import sola
+from sovits_serve.audio.crossfade import find_shift, sola
 from sovits_serve.models.sovits.model import SovitsModel
+from sovits_serve.parity.postprocess import tied_shifts
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -120,12 +121,16 @@ class Joiner:
 
     overlap_tokens: int
     samples_per_token: float
+    tie: float = 1e-4  # correlations closer than this are tied
 
-    def join(self, decoded: Sequence[FloatArray], num_tokens: Sequence[int]) -> list[FloatArray]:
+    def join(
+        self, decoded: Sequence[FloatArray], num_tokens: Sequence[int], lengths: Sequence[int]
+    ) -> list[FloatArray]:
         """Return what is sent after each chunk; the last chunk is the final one.
 
         A stream can end without a token left: then there is a count more (0) than decoded
-        chunks, and the last piece is what the chunk before held back.
+        chunks, and the last piece is what the chunk before held back. ``lengths`` of what was
+        recorded tell upstream's shifts: they decide where several fit equally well.
 
         Source: GPT-SoVITS 48b1a01, TTS_infer_pack/TTS.py, TTS.run (streaming branch). The final
         chunk is not faded in, and neither is that here.
@@ -136,12 +141,18 @@ class Joiner:
             for index, (audio, count) in enumerate(zip(decoded, num_tokens, strict=False))
         ]
         sent = [pieces[0][:-overlap]]
-        for previous, current in pairwise(pieces):
-            joined = sola([previous, current], overlap)
+        for (previous, current), length in zip(pairwise(pieces), lengths[1:], strict=False):
+            shift = self._shift(previous, current, overlap, length)
+            joined = sola([previous, current[shift:]], overlap, 0)
             sent.append(joined[len(previous) - overlap : -overlap])
         if len(num_tokens) > len(decoded):
             return [*sent, pieces[-1][-overlap:]]
         return [*sent[:-1], pieces[-1]]
+
+    def _shift(self, previous: FloatArray, current: FloatArray, overlap: int, length: int) -> int:
+        recorded = len(current) - overlap - length
+        is_tied = recorded in tied_shifts(previous, current, overlap, tie=self.tie)
+        return recorded if is_tied else find_shift(previous, current, overlap)
 
     def _kept(self, audio: FloatArray, count: int, *, is_first: bool) -> FloatArray:
         """Cut off the additional overlap that a short chunk was decoded with."""

@@ -8,15 +8,16 @@ reads each Chinese segment alone; all other phonemes carry zeros.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 PUNCTUATION = frozenset("!?…,.-")
 
+# In a text with ￥ or ^ upstream turns all commas into pauses.
+_PAUSES = {",": (["SP2"], ["SP3"])}
+
 _HAN = re.compile(r"[一-龥]")
+_WORD = re.compile(r"[^\W_]")
 _INITIAL = re.compile(r"[bpmfdtnlgkhjqxrzcsyw]|[zcs]h|AA|EE|OO")
 _FINAL = re.compile(r"(?:[a-z]+0?|E|En)[1-5]")
 
@@ -33,9 +34,6 @@ class Span:
     word2ph: tuple[int, ...] | None
 
 
-FeatureEncoder = Callable[[Sequence[tuple[str, Sequence[int]]]], list[Tensor]]
-
-
 def has_features(language: str) -> bool:
     """Tell whether text in a language mode can hold Chinese segments."""
     return language.lower() not in _WITHOUT_FEATURES
@@ -47,6 +45,8 @@ def spans(text: str, phones: Sequence[str]) -> list[Span]:
     Raises:
         ValueError: text and phonemes do not fit together.
     """
+    if text and set(text) <= PUNCTUATION and list(text) == list(phones):
+        return [Span(text, len(phones), (1,) * len(text))]  # with nothing else, Chinese reads it
     found = _parse(text, list(phones))
     if found is None:
         raise ValueError(f"{len(phones)} phonemes do not fit {text!r}")
@@ -62,30 +62,26 @@ def _parse(text: str, phones: list[str]) -> list[Span] | None:
         rest = _parse(text[len(chinese.text) :], phones[chinese.num_phones :])
         return None if rest is None else [chinese, *rest]
     num_phones = next((i for i in range(len(phones)) if _is_chinese(phones[i : i + 2])), None)
+    other = phones[:num_phones]
     if num_phones is None:
-        return [Span(text, len(phones), None)]
+        return [Span(text, len(other), None)] if _can_be(other, text) else None
     # Characters that Japanese reads can stand before those that Chinese reads: try every border.
-    spoken = sum(phone not in PUNCTUATION for phone in phones[:num_phones])
     for border in (match.start() for match in _HAN.finditer(text)):
-        if len(_HAN.findall(text[:border])) > spoken:
-            break
-        rest = _parse(text[border:], phones[num_phones:]) if num_phones else None
-        if rest is not None:
-            return [Span(text[:border], num_phones, None), *rest]
+        if num_phones and _can_be(other, text[:border]):
+            rest = _parse(text[border:], phones[num_phones:])
+            if rest is not None:
+                return [Span(text[:border], num_phones, None), *rest]
     return None
 
 
-def features(
-    found: Sequence[Span], encode: FeatureEncoder, dim: int, device: torch.device
-) -> Tensor:
-    """Return one row per phoneme: BERT's for Chinese segments, zeros for the others."""
-    rows = [torch.zeros(0, dim, device=device)]
-    for span in found:
-        if span.word2ph is None:
-            rows.append(torch.zeros(span.num_phones, dim, device=device))
-        else:
-            rows += [row.float() for row in encode([(span.text, span.word2ph)])]
-    return torch.cat(rows)
+def _can_be(phones: Sequence[str], text: str) -> bool:
+    """Tell whether another language can have read ``text`` so.
+
+    Each Chinese character takes at least one phoneme, and nothing is read from nothing.
+    """
+    num_spoken = sum(phone not in PUNCTUATION for phone in phones)
+    has_words = bool(_WORD.search(text)) or num_spoken == 0
+    return has_words and len(_HAN.findall(text)) <= num_spoken
 
 
 def _chinese_span(text: str, phones: list[str]) -> Span | None:
@@ -105,7 +101,7 @@ def _chinese_span(text: str, phones: list[str]) -> Span | None:
 def _fits(character: str, phones: Sequence[str]) -> bool:
     if _HAN.match(character):
         return _is_chinese(phones)
-    return character in PUNCTUATION and list(phones) == [character]
+    return character in PUNCTUATION and list(phones) in ([character], *_PAUSES.get(character, ()))
 
 
 def _is_chinese(phones: Sequence[str]) -> bool:
