@@ -19,6 +19,7 @@ from sovits_serve.config import EngineConfig
 from sovits_serve.engine.core import EngineCore
 from sovits_serve.engine.loader import build_engine, load_models
 from sovits_serve.models.bundle import Models
+from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.protocol.messages import SynthesisRequest
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--mode", nargs="+", default=["on", "off"], choices=("on", "off"))
     args = parser.parse_args()
     dtypes = [args.dtype] if isinstance(args.dtype, str) else args.dtype
-    torch.backends.cudnn.allow_tf32 = False
+    use_exact_kernels()
     with tempfile.TemporaryDirectory() as scratch:
         directory = workloads.model_directory(Path(scratch), args.version, args.size)
         for dtype in dtypes:

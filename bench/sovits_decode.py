@@ -28,6 +28,7 @@ from workloads import environment
 
 from sovits_serve.checkpoints.load import SovitsCheckpoint, load_sovits
 from sovits_serve.checkpoints.random_model import write_random_sovits
+from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.models.sovits.model import SovitsModel
 from sovits_serve.models.spec import SPECS, ModelVersion
 
@@ -62,6 +63,7 @@ class Figure:
 def main() -> None:
     options = parse_options()
     torch.set_num_threads(options.threads)
+    use_exact_kernels()
     torch.backends.cudnn.benchmark = options.cudnn_benchmark
     with TemporaryDirectory() as directory, torch.inference_mode():
         path = Path(directory) / "sovits.pth"

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from sovits_serve.engine.kv_cache import KVCache
 from sovits_serve.engine.sampling import SamplingState, sample
+from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.models.spec import T2SDims
 from sovits_serve.models.t2s import PrefillBatch, T2SModel
 from sovits_serve.models.weights import DictWeights
@@ -49,6 +50,7 @@ class Run:
 def main() -> None:
     options = parse_options()
     torch.set_num_threads(options.threads)
+    use_exact_kernels()
     weights = random_weights(DIMS)
     ours = Ours(weights, options)
     batches = options.batches

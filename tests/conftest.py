@@ -25,6 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _has_cuda() -> bool:
     import torch  # only when a gpu test was collected
 
+    from sovits_serve.models.kernels import use_exact_kernels
+
+    use_exact_kernels()  # as the engine's loader does
     return torch.cuda.is_available()
 
 

@@ -15,6 +15,7 @@ from sovits_serve.engine.request import ModelLimits
 from sovits_serve.engine.scheduler import AudioGeometry, Scheduler, SchedulerLimits
 from sovits_serve.errors import CheckpointError, ConfigError
 from sovits_serve.models.bundle import Models
+from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.models.reference.features import ReferenceRules
 from sovits_serve.models.reference.hubert import HubertEncoder
 from sovits_serve.models.reference.speaker import SpeakerEncoder
@@ -116,7 +117,7 @@ def load_models(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> 
 def load_engine(files: ModelFiles, config: EngineConfig) -> LoadedEngine:
     """Load a model and build an engine around it.
 
-    Sets, for the whole process, torch's CPU threads, and full float32 precision in convolutions.
+    Sets, for the whole process, torch's CPU threads and ``use_exact_kernels``.
 
     Raises:
         CheckpointError: a file is missing or wrong.
@@ -124,7 +125,7 @@ def load_engine(files: ModelFiles, config: EngineConfig) -> LoadedEngine:
     """
     config = resolve(config)
     torch.set_num_threads(config.num_threads)
-    torch.backends.cudnn.allow_tf32 = False
+    use_exact_kernels()
     models = load_models(files, torch.device(config.device), getattr(torch, config.dtype))
     core = build_engine(models, config)
     return LoadedEngine(core, models.symbol_version.value, models.spec.sample_rate_hz)

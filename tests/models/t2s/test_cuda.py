@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sovits_serve.models.t2s.attention import StepView, attend_step
 from sovits_serve.protocol.messages import SamplingParams
 from tests.models.t2s.generation import (
     NUM_FORCED,
@@ -60,3 +61,20 @@ def test_fixed_batch_gives_the_same_bits_whoever_else_runs(dtype: torch.dtype) -
         results.append(torch.cat(logits))
 
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_attention_repeats_its_bits(dtype: torch.dtype) -> None:
+    """At published dimensions, attention over masked slots gives the same bits every time."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    layer = torch.randn(64, 2, 16, 577, 32, device="cuda", generator=generator).to(dtype)
+    query = torch.randn(64, 16, 1, 32, device="cuda", generator=generator).to(dtype)
+    hidden = torch.arange(577, device="cuda") >= torch.arange(80, 560, 7.5, device="cuda")[:, None]
+    mask = torch.zeros(64, 1, 1, 577, device="cuda", dtype=dtype)
+    mask.masked_fill_(hidden[:, None, None], float("-inf"))
+    unused = torch.zeros(0, dtype=torch.int64, device="cuda")
+    view = StepView(tuple(range(64)), unused, 577, slice(0, 64), mask=mask)
+
+    first = attend_step(layer, view, query)
+
+    assert all(torch.equal(attend_step(layer, view, query), first) for _ in range(20))
