@@ -259,7 +259,42 @@ BOMBS: Mapping[str, Attack] = {
     "pickle of twenty megabytes": lambda _: archive(weights(text("x" * 20 * 2**20))),
 }
 
-ATTACKS: Mapping[str, Attack] = {**CALLS, **PERSISTENT_IDS, **TENSORS, **OBJECTS, **BOMBS}
+
+def _repeated_state(num_keys: int, num_times: int) -> bytes:
+    """Return an object that is given one state over and over."""
+    keys = b"".join(text(f"k{index}") + b"N" for index in range(num_keys))
+    state = EMPTY_DICT + MARK + keys + b"uq\x00"
+    return weights(
+        MARK + state + name("utils", "HParams") + b")\x81" + b"h\x00b" * num_times + b"t"
+    )
+
+
+def _repeated_path(length: int, num_times: int) -> bytes:
+    """Return a tuple of paths, all built from one long string."""
+    parts = text("a/" * (length // 2)) + b"\x85q\x00"
+    path = name("pathlib", "PosixPath") + b"q\x01" + text("x") + b"\x85R"
+    return weights(MARK + parts + path + b"h\x01h\x00R" * num_times + b"t")
+
+
+REPETITIONS: Mapping[str, Attack] = {
+    "a state given forty thousand times": lambda _: archive(_repeated_state(50_000, 40_000)),
+    "a long path forty thousand times": lambda _: archive(_repeated_path(8_000, 40_000)),
+    "a string a hundred thousand times": lambda _: archive(
+        weights(b"]" + MARK + text("x" * 10**6) + b"q\x00" + b"h\x00" * 10**5 + b"e")
+    ),
+    "a key thirty thousand times": lambda _: archive(
+        weights(MARK + text("x" * 10**6) + b"q\x00" + (EMPTY_DICT + b"h\x00Ns") * 30_000 + b"t")
+    ),
+}
+
+ATTACKS: Mapping[str, Attack] = {
+    **CALLS,
+    **PERSISTENT_IDS,
+    **TENSORS,
+    **OBJECTS,
+    **BOMBS,
+    **REPETITIONS,
+}
 
 
 def peak_bytes() -> int:

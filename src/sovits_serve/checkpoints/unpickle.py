@@ -19,11 +19,14 @@ from sovits_serve.checkpoints.allow_list import (
 )
 from sovits_serve.checkpoints.tensor_ref import Extent, FormatError, TensorRef, show
 
-# A v3 checkpoint needs 15,000 opcodes, a training state with its optimizer about 60,000.
+# A v3 checkpoint needs 15,000 opcodes, a training state with its optimizer about 60,000. Where an
+# opcode does more the longer its operand is, each part of the operand counts as one more.
 MAX_OPCODES = 200_000
 MAX_NODES = 200_000
 MAX_DEPTH = 48
 MAX_PICKLE_BYTES = 8 * 2**20
+# Of all strings of the tree, each counted as often as it occurs; real ones have a few thousand.
+MAX_CHARACTERS = 8 * 2**20
 _MAX_INTEGER_BYTES = 9
 
 
@@ -62,20 +65,24 @@ class _Machine:
         self._data = data
         self._records = records
         self._position = 0
+        self._num_opcodes = 0
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
 
     def run(self) -> object:
         """Execute until STOP and return the one value left."""
-        for _ in range(MAX_OPCODES):
-            opcode = self._take(1)
-            if opcode == b".":
-                return self._result()
+        while (opcode := self._take(1)) != b".":
+            self._count(1)
             handler = _HANDLERS.get(opcode)
             if handler is None:
                 raise FormatError(f"data.pkl uses pickle opcode {opcode!r}, which is not allowed")
             handler(self)
-        raise FormatError(f"data.pkl has more than {MAX_OPCODES} opcodes")
+        return self._result()
+
+    def _count(self, num_opcodes: int) -> None:
+        self._num_opcodes += num_opcodes
+        if self._num_opcodes > MAX_OPCODES:
+            raise FormatError(f"data.pkl has more than {MAX_OPCODES} opcodes, or the work of them")
 
     def _result(self) -> object:
         if len(self._stack) != 1 or self._position != len(self._data):
@@ -224,6 +231,7 @@ class _Machine:
         arguments, function = self._pop(), self._pop()
         if type(arguments) is not tuple or not isinstance(function, Global):
             raise FormatError("data.pkl calls something that is not on the allow-list")
+        self._count(sum(len(item) for item in arguments if type(item) is str))
         self.push(BUILDERS[function.name](arguments))
 
     def new_object(self) -> None:
@@ -241,6 +249,7 @@ class _Machine:
         state, target = self._pop(), self._top()
         if not isinstance(state, dict):
             raise FormatError("data.pkl gives an object a state that is no dict")
+        self._count(len(state))
         for key, value in state.items():
             if type(key) is not str or key.startswith("__"):
                 raise FormatError(f"data.pkl sets attribute {show(key)}")
@@ -296,18 +305,24 @@ class _Copier:
     """Copies a tree of inert values into plain dicts, lists and tuples, within bounds.
 
     A pickle can let one list contain another a thousand times, or itself; the copy counts every
-    node it makes and stops, so what callers get is a finite tree they may walk recursively.
+    node and character it meets and stops, so what callers get is a finite tree they may walk
+    recursively, and print.
     """
 
     def __init__(self) -> None:
         self._num_nodes = 0
+        self._num_characters = 0
 
     def copy(self, value: object, depth: int) -> object:
         """Return the copy, raising ``FormatError`` past the bounds."""
         self._num_nodes += 1
         if self._num_nodes > MAX_NODES or depth > MAX_DEPTH:
             raise FormatError("data.pkl unfolds into a tree too large or too deep to be honest")
+        if isinstance(value, str):
+            self._count(value)
         if isinstance(value, dict):
+            for key in value:
+                self._count(key)
             return {key: self.copy(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list):
             return [self.copy(item, depth + 1) for item in value]
@@ -316,3 +331,8 @@ class _Copier:
         if value is None or isinstance(value, str | int | float | TensorRef):
             return value
         raise FormatError("data.pkl holds a bare class or storage where data belong")
+
+    def _count(self, text: object) -> None:
+        self._num_characters += len(text) if isinstance(text, str) else 0
+        if self._num_characters > MAX_CHARACTERS:
+            raise FormatError("data.pkl unfolds into more text than is honest")
