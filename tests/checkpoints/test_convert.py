@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from sovits_serve.checkpoints.convert import convert
-from sovits_serve.checkpoints.layout import write_sovits, write_state_dict
+from sovits_serve.checkpoints.layout import write_sovits, write_state_dict, write_t2s
 from sovits_serve.checkpoints.load import load_sovits, load_state_dict, load_t2s
 from sovits_serve.checkpoints.random_model import write_random_sovits
 from sovits_serve.errors import CheckpointError
@@ -127,3 +127,49 @@ def test_a_converted_file_with_an_unknown_version_is_refused(tmp_path: Path) -> 
 
     with pytest.raises(CheckpointError, match="version 'v9'; known are v1, v2"):
         load_sovits(target, allow_cfm=True)
+
+
+def test_a_tensor_in_a_config_is_refused(tmp_path: Path) -> None:
+    """A config that JSON cannot hold is an error of that file, and nothing is written."""
+    path = tmp_path / "odd.ckpt"
+    original = load_t2s(GPT)
+    tensors = {name: original.weights.tensor(name) for name in original.weights.names()}
+    write_t2s(path, tensors, {**original.config, "extra": torch.zeros(2)})
+
+    with pytest.raises(CheckpointError, match="odd.ckpt: .* a tensor"):
+        convert(path, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_text_that_is_no_unicode_survives(tmp_path: Path) -> None:
+    """A half of a surrogate pair in the note is escaped in both files, and read back."""
+    path = tmp_path / "odd.ckpt"
+    original = load_t2s(GPT)
+    tensors = {name: original.weights.tensor(name) for name in original.weights.names()}
+    write_t2s(path, tensors, original.config, info="half \ud800")
+
+    converted = convert(path, tmp_path / "out")
+
+    assert load_t2s(converted).info == "half \ud800"
+    assert json.loads(converted.with_suffix(".json").read_text())["info"] == "half \ud800"
+
+
+def test_the_name_of_the_metadata_is_no_tensors(tmp_path: Path) -> None:
+    """A tensor that would take the place of the metadata is refused, not lost."""
+    path = tmp_path / "odd.pth"
+    write_state_dict(path, {"__metadata__": torch.zeros(2), "x": torch.zeros(2)})
+
+    with pytest.raises(CheckpointError, match="odd.pth: .*__metadata__"):
+        convert(path, tmp_path / "out")
+
+
+def test_tensors_that_share_their_bytes_are_bounded(tmp_path: Path) -> None:
+    """Tied weights are honest; a file that unfolds to many times its size is refused."""
+    path = tmp_path / "odd.pth"
+    shared = torch.zeros(10_000)
+    write_state_dict(path, {"x": shared, "y": shared})
+    convert(path, tmp_path)
+    write_state_dict(path, {f"x{index}": shared for index in range(100)})
+
+    with pytest.raises(CheckpointError, match="odd.pth: .* 4000000 bytes"):
+        convert(path, tmp_path, overwrite=True)

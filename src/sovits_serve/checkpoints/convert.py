@@ -13,7 +13,7 @@ from sovits_serve.checkpoints.atomic_file import atomic_path
 from sovits_serve.checkpoints.detect import CheckpointKind, detect_version, kind_of, tensors_of
 from sovits_serve.checkpoints.load import CheckpointWeights, load_sovits, load_t2s
 from sovits_serve.checkpoints.reader import CONVERTED_KEY, CheckpointFile
-from sovits_serve.checkpoints.safetensors_format import write_tensors
+from sovits_serve.checkpoints.safetensors_format import METADATA_KEY, write_tensors
 from sovits_serve.errors import CheckpointError
 
 
@@ -78,9 +78,15 @@ def _describe(file: CheckpointFile) -> dict[str, object]:
 
 
 def _write(target: Path, weights: CheckpointWeights, fields: dict[str, object]) -> None:
+    def refuse(_: object) -> None:
+        raise CheckpointError(f"{weights.origin}: its config holds a tensor")
+
     metadata = {"format": "pt"}
+    described = json.dumps(fields, indent=2, ensure_ascii=False, default=refuse) + "\n"
     if "config" in fields:
         metadata[CONVERTED_KEY] = json.dumps(fields)
+    if METADATA_KEY in weights.names():
+        raise CheckpointError(f"{weights.origin}: a tensor is named {METADATA_KEY!r}")
     layout = {name: (weights.dtype(name), weights.shape(name)) for name in weights.names()}
 
     def read(name: str) -> memoryview:
@@ -90,4 +96,5 @@ def _write(target: Path, weights: CheckpointWeights, fields: dict[str, object]) 
     with atomic_path(target) as temporary:
         write_tensors(temporary, layout, read, metadata)
     with atomic_path(target.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        # What UTF-8 cannot say (half of a surrogate pair) is escaped as JSON does it.
+        temporary.write_text(described, "utf-8", "backslashreplace")

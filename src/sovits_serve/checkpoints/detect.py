@@ -16,7 +16,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from sovits_serve.checkpoints.reader import CheckpointFile
-from sovits_serve.checkpoints.tensor_ref import TensorRef
+from sovits_serve.checkpoints.tensor_ref import ITEM_SIZES, TensorRef
 from sovits_serve.errors import CheckpointError
 from sovits_serve.models.spec import SPECS, ModelVersion, SymbolVersion
 
@@ -24,6 +24,8 @@ V1_SYMBOLS = 322
 _HASHED_BYTES = 8192
 _V1_MAX_BYTES = 82_978 * 1024
 _V2_MAX_BYTES = 700 * 2**20
+# Tied weights share their bytes once or twice; past this, a small file unfolds to a large model.
+_MAX_SHARING = 4
 
 
 class CheckpointKind(StrEnum):
@@ -96,8 +98,18 @@ def tensors_of(file: CheckpointFile) -> dict[str, TensorRef]:
     if isinstance(weights, dict):
         tensors = {str(name): ref for name, ref in weights.items() if isinstance(ref, TensorRef)}
         if tensors:
+            _check_sharing(file, tensors)
             return tensors
     raise CheckpointError(f"{file.path}: holds no table of tensors under 'weight' or by itself")
+
+
+def _check_sharing(file: CheckpointFile, tensors: Mapping[str, TensorRef]) -> None:
+    size_bytes = sum(ref.span * ITEM_SIZES[ref.dtype] for ref in tensors.values())
+    if size_bytes > _MAX_SHARING * file.size_bytes:
+        raise CheckpointError(
+            f"{file.path}: its tensors share storages: read one by one they have {size_bytes} "
+            f"bytes, more than {_MAX_SHARING} times the file's {file.size_bytes}"
+        )
 
 
 def kind_of(tensors: Mapping[str, TensorRef]) -> CheckpointKind:
