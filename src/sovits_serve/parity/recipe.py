@@ -35,6 +35,11 @@ class Recipe:
         """Return all tensors by name: float16 (as stored in real files), int64 for counters."""
         return {str(entry[0]): _build_tensor(self.seed, entry) for entry in self.tensors}
 
+    def tensor(self, name: str) -> Tensor:
+        """Return one tensor as ``build`` would."""
+        entry = next(entry for entry in self.tensors if entry[0] == name)
+        return _build_tensor(self.seed, entry)
+
 
 def _build_tensor(seed: int, entry: tuple[object, ...]) -> Tensor:
     name, shape, dtype, offset, scale, *rest = entry

@@ -122,6 +122,16 @@ class RecordedRequest:
         return integer(self.setting("overlap_length"))
 
     @property
+    def min_chunk_tokens(self) -> int:
+        """Return how many tokens a streamed chunk has at least."""
+        return integer(self.setting("min_chunk_length"))
+
+    @property
+    def is_fixed_length(self) -> bool:
+        """Return whether streamed chunks are cut by length alone, not at near silence."""
+        return bool(self.setting("fixed_length_chunk"))
+
+    @property
     def references(self) -> list[str]:
         """Return the file names of the recordings, the speaker's first."""
         auxiliary = [text(name) for name in as_list(self.setting("aux_ref_audio_paths"))]

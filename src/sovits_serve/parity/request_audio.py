@@ -117,7 +117,9 @@ def _noise(golden: RequestGolden) -> Iterator[Tensor]:
 def _split(golden: RequestGolden, spoken: Spoken) -> list[list[int]]:
     """Cut the tokens of a stream as upstream does; the last chunk can be empty."""
     recorded = spoken.recorded
-    chunks = token_chunks.split(recorded.tokens, golden.rule, ended_by_eos=recorded.end is End.EOS)
+    chunks = token_chunks.split(
+        recorded.tokens, golden.voice().chunk_rule, ended_by_eos=recorded.end is End.EOS
+    )
     return [chunk.tokens for chunk in chunks]
 
 

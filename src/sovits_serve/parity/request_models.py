@@ -6,8 +6,10 @@ through the engine's own conditioning.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from sovits_serve.engine.conditioning import Conditioner, Conditioning
 from sovits_serve.engine.request import Request
@@ -20,11 +22,14 @@ from sovits_serve.parity.golden import GoldenDirectory
 from sovits_serve.parity.limits import Precision
 from sovits_serve.parity.recipe import Recipe
 from sovits_serve.parity.recorded_request import RecordedRequest
+from sovits_serve.parity.t2s import similarity_to
+from sovits_serve.parity.token_chunks import MUTE_TOKEN, ChunkRule
 from sovits_serve.protocol.messages import PhonemizedText, Reference, SynthesisRequest
 from sovits_serve.synthesizer import load_reference, with_prompt
 
 _SHARED = ("s1", "bert", "hubert")
 _SPEAKER = "sv"
+_AUDIO_EMBEDDING = "model.ar_audio_embedding.word_embeddings.weight"
 _CACHE_BYTES = 64 << 20
 
 
@@ -36,6 +41,7 @@ class RequestVoice:
     conditioner: Conditioner
     reference: Reference
     conditioning: Conditioning  # prompt tokens also where the request gives no prompt text
+    chunk_rule: ChunkRule
 
 
 class RequestModels:
@@ -67,6 +73,11 @@ class RequestModels:
         is_first = num_symbols == len(symbol_table(SymbolVersion.V1))
         return SymbolVersion.V1 if is_first else SymbolVersion.V2
 
+    @cached_property
+    def mute_similarity(self) -> Tensor:
+        """How much each token sounds like silence to upstream: in float32 at every precision."""
+        return similarity_to(MUTE_TOKEN, self._recipe("s1").tensor(_AUDIO_EMBEDDING))
+
     def prepare(self, version: ModelVersion, request: RecordedRequest) -> RequestVoice:
         """Encode the recordings and the prompt text of a request."""
         bundle, conditioner = self._models(version)
@@ -76,7 +87,10 @@ class RequestModels:
         asked = with_prompt(reference, request.prompt_text or PhonemizedText(()))
         message = SynthesisRequest(request.name, (), asked)
         conditioning = conditioner.prepare(Request(message, arrival_s=0.0))
-        return RequestVoice(bundle, conditioner, reference, conditioning)
+        rule = ChunkRule(
+            request.min_chunk_tokens, None if request.is_fixed_length else self.mute_similarity
+        )
+        return RequestVoice(bundle, conditioner, reference, conditioning, rule)
 
     def _models(self, version: ModelVersion) -> tuple[Models, Conditioner]:
         if version not in self._speakers:

@@ -13,13 +13,10 @@ from sovits_serve.engine.request import SequenceState
 from sovits_serve.models.bundle import Models
 from sovits_serve.parity import limits, token_chunks
 from sovits_serve.parity.generation import End, Recorded, Row, Trace, follow
-from sovits_serve.parity.golden import integer
 from sovits_serve.parity.limits import DECIDED_MARGIN, Precision
 from sovits_serve.parity.recorded_request import RecordedRequest, TokenCall, TokenStream
 from sovits_serve.parity.report import Check, Lazy
 from sovits_serve.parity.request_models import RequestVoice
-from sovits_serve.parity.t2s import similarity_to
-from sovits_serve.parity.token_chunks import MUTE_TOKEN, ChunkRule
 from sovits_serve.protocol.messages import Failed, PhonemizedText, SynthesisRequest
 
 
@@ -49,13 +46,6 @@ class RequestGolden:
     def calls(self) -> list[TokenCall]:
         """The T2S calls, none if the request streams."""
         return [] if self.request.is_streaming else self.request.token_calls(self.early_stop)
-
-    @cached_property
-    def rule(self) -> ChunkRule:
-        """How the request's tokens are cut into chunks."""
-        is_fixed = bool(self.request.setting("fixed_length_chunk"))
-        similarity = None if is_fixed else similarity_to(self.voice().models.t2s, MUTE_TOKEN)
-        return ChunkRule(integer(self.request.setting("min_chunk_length")), similarity)
 
     @cached_property
     def spoken(self) -> list[Spoken]:
@@ -88,7 +78,7 @@ class RequestGolden:
         return follow(voice.models.t2s, rows)
 
     def _streamed(self, index: int, stream: TokenStream) -> Spoken:
-        tokens = token_chunks.join(stream.chunks, self.rule)
+        tokens = token_chunks.join(stream.chunks, self.voice().chunk_rule)
         by_eos = token_chunks.was_ended_by_eos(len(tokens), self.early_stop)
         recorded = Recorded(tokens, End.EOS if by_eos else End.STOPPED)
         return Spoken(f"stream{index}", stream.text, recorded)
@@ -152,13 +142,18 @@ def check_engine(golden: RequestGolden) -> Iterator[Check]:
         reference=golden.voice().reference,
         sampling=request.params,
     )
-    found = engine_tokens(golden.voice().models, message)
-    for item, trace, tokens in zip(golden.spoken, golden.traces, found, strict=True):
-        decided = item.recorded.tokens[: _num_decided(trace)][: golden.early_stop]
-        pairs = zip(decided, tokens, strict=False)
-        num_wrong = sum(a != b for a, b in pairs) + max(len(decided) - len(tokens), 0)
+    # An end-of-sequence step is no token, and our engine keeps none past the early stop.
+    decided = [
+        item.recorded.tokens[: _num_decided(trace)][: golden.early_stop]
+        for item, trace in zip(golden.spoken, golden.traces, strict=True)
+    ]
+    wanted = [len(tokens) for tokens in decided]
+    found = engine_tokens(golden.voice().models, message, wanted)
+    for item, recorded, tokens in zip(golden.spoken, decided, found, strict=True):
+        num_wrong = sum(a != b for a, b in zip(recorded, tokens, strict=False))
+        num_wrong += max(len(recorded) - len(tokens), 0)
         name = f"{request.name}/engine_{item.key}"
-        yield golden.precision.tokens(name, num_wrong, len(decided))
+        yield golden.precision.tokens(name, num_wrong, len(recorded))
 
 
 def _num_decided(trace: Trace) -> int:
@@ -167,8 +162,10 @@ def _num_decided(trace: Trace) -> int:
     return next((step for step, margin in steps if margin <= DECIDED_MARGIN), len(trace.margins))
 
 
-def engine_tokens(models: Models, message: SynthesisRequest) -> list[list[int]]:
-    """Run a request through an engine of its own until all tokens are known.
+def engine_tokens(
+    models: Models, message: SynthesisRequest, wanted: Sequence[int]
+) -> list[list[int]]:
+    """Run a request through an engine of its own until each segment has its wanted tokens.
 
     Raises:
         RuntimeError: the engine failed the request.
@@ -186,7 +183,10 @@ def engine_tokens(models: Models, message: SynthesisRequest) -> list[list[int]]:
     engine.add(message)
     sequences = engine.scheduler.requests[message.request_id].sequences
     unfinished = (SequenceState.WAITING, SequenceState.RUNNING)
-    while any(sequence.state in unfinished for sequence in sequences):
+    while any(
+        sequence.state in unfinished and len(sequence.tokens) < num_wanted
+        for sequence, num_wanted in zip(sequences, wanted, strict=True)
+    ):
         for reply in engine.step():
             if isinstance(reply, Failed):
                 raise RuntimeError(f"the engine failed: {reply.code}: {reply.message}")

@@ -224,15 +224,16 @@ def _check_sampled(golden: T2SGolden, index: int, case: dict[str, object]) -> It
     yield from _follow_named(golden, {f"{key}_y": row})
 
 
-def similarity_to(model: T2SModel, token: int) -> Tensor:
-    """Return float32 (V,): the cosine of each audio token's embedding with one token's."""
-    table = model.ar_audio_embedding.word_embeddings.weight.float().cpu()
+def similarity_to(token: int, table: Tensor) -> Tensor:
+    """Return float32 (V,): the cosine of each row of ``table`` (V, D) with one token's."""
+    table = table.float().cpu()
     return functional.cosine_similarity(table[token][None], table, dim=1)
 
 
 def _check_similarity(golden: T2SGolden) -> Check:
     token = integer(golden.meta.get("mute_token", token_chunks.MUTE_TOKEN))
-    ours, recorded = similarity_to(golden.model(), token), golden.arrays.tensor("mute_sim")
+    ours = similarity_to(token, golden.model().ar_audio_embedding.word_embeddings.weight)
+    recorded = golden.arrays.tensor("mute_sim")
     return golden.precision.close(f"{golden.name}/mute_sim", ours, recorded, limits.FEATURES)
 
 
