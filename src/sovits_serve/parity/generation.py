@@ -15,7 +15,7 @@ from torch import Tensor
 from sovits_serve.engine.kv_cache import KVCache
 from sovits_serve.engine.sampling import SamplingState, draw, penalize
 from sovits_serve.models.t2s.model import PrefillBatch, T2SModel
-from sovits_serve.parity.limits import DECIDED_MARGIN
+from sovits_serve.parity.limits import decided_margin
 from sovits_serve.protocol.messages import SamplingParams
 
 HARD_CAP = 1500
@@ -79,6 +79,7 @@ class Trace:
     """What we did along one recorded sequence."""
 
     recorded: Recorded
+    decided_margin: float
     logits: list[Tensor] = field(default_factory=list)  # float32 (V) each, on the CPU
     margins: list[float] = field(default_factory=list)
     wrong_steps: list[int] = field(default_factory=list)
@@ -89,7 +90,7 @@ class Trace:
         margin = self.margins[step]
         if self.recorded.margins is not None and step < len(self.recorded.margins):
             margin = min(margin, self.recorded.margins[step])
-        if not is_drawn and margin <= DECIDED_MARGIN:
+        if not is_drawn and margin <= self.decided_margin:
             return
         self.num_decided += 1
         if step < len(self.recorded.tokens):
@@ -108,7 +109,7 @@ def follow(model: T2SModel, rows: Sequence[Row], *, keep_logits: bool = False) -
     state = SamplingState(len(rows), model.dims.vocab_size, device)
     for index, row in enumerate(rows):
         state.set_row(cache.allocate(), row.params, segment=index, seen=row.prompt)
-    traces = [Trace(row.recorded) for row in rows]
+    traces = [Trace(row.recorded, decided_margin(dtype)) for row in rows]
     active = [index for index, row in enumerate(rows) if row.recorded.num_steps > 0]
     logits = _prefill(model, rows, cache)[active]
     for step in range(max(row.recorded.num_steps for row in rows)):

@@ -17,6 +17,8 @@ MIN_CORRELATION = 0.999
 MIN_TOKEN_AGREEMENT = 0.9
 # Below this gap between the two best logits float32 on another machine may choose the other.
 DECIDED_MARGIN = 2e-3
+# bfloat16 keeps 8 bits: it moves margins by up to 0.1, and the random models' are mostly smaller.
+DECIDED_MARGIN_BFLOAT16 = 0.1
 
 AR_LOGITS = 2e-4
 PROBABILITIES = 1e-6
@@ -64,6 +66,11 @@ class Precision:
             return at_most(name, "wrong_tokens", num_wrong, 0)
         agreement = 1 - num_wrong / max(num_tokens, 1)
         return at_least(name, "token_agreement", agreement, MIN_TOKEN_AGREEMENT)
+
+
+def decided_margin(dtype: torch.dtype) -> float:
+    """Return how far the best logit leads where a model of this type must agree."""
+    return DECIDED_MARGIN_BFLOAT16 if dtype == torch.bfloat16 else DECIDED_MARGIN
 
 
 def difference(name: str, ours: Tensor, recorded: Tensor, limit: float) -> Check:

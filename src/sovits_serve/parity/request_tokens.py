@@ -13,7 +13,7 @@ from sovits_serve.engine.request import SequenceState
 from sovits_serve.models.bundle import Models
 from sovits_serve.parity import limits, token_chunks
 from sovits_serve.parity.generation import End, Recorded, Row, Trace, follow
-from sovits_serve.parity.limits import DECIDED_MARGIN, Precision
+from sovits_serve.parity.limits import Precision
 from sovits_serve.parity.recorded_request import RecordedRequest, TokenCall, TokenStream
 from sovits_serve.parity.report import Check, Lazy
 from sovits_serve.parity.request_models import RequestVoice
@@ -158,8 +158,8 @@ def check_engine(golden: RequestGolden) -> Iterator[Check]:
 
 def _num_decided(trace: Trace) -> int:
     """Return how many tokens come before the first near tie."""
-    steps = enumerate(trace.margins)
-    return next((step for step, margin in steps if margin <= DECIDED_MARGIN), len(trace.margins))
+    ties = (step for step, value in enumerate(trace.margins) if value <= trace.decided_margin)
+    return next(ties, len(trace.margins))
 
 
 def engine_tokens(
