@@ -156,6 +156,16 @@ def test_a_gpt_config_that_contradicts_is_refused(
         load_t2s(path)
 
 
+def test_a_projection_that_is_a_number_is_refused(tmp_path: Path) -> None:
+    """A tensor without dimensions, where the text features' width is read, is an error."""
+    tensors, config = _t2s_parts(tmp_path)
+    path = tmp_path / "wrong.ckpt"
+    write_t2s(path, {**tensors, "model.bert_proj.weight": torch.zeros(())}, config)
+
+    with pytest.raises(CheckpointError, match=r"wrong.ckpt: .*bert_proj.weight' has shape \(\)"):
+        load_t2s(path)
+
+
 @pytest.mark.parametrize("key", ["hidden_dim", "EOS", "n_layer"])
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     """A config without a key that is needed gives an error that names it."""
@@ -178,6 +188,13 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("n_layers", 3, "config model.n_layers says 3"),
         ("gin_channels", 256, "gin_channels"),
         ("upsample_rates", [10, 8, 2, 2], "config model.upsample_rates says 4"),
+        (
+            "upsample_kernel_sizes",
+            [16, 16, 8, 2],
+            "5 tensors .* model.upsample_kernel_sizes says 4",
+        ),
+        ("resblock_dilation_sizes", [[1, 3, 5]] * 2, "15 tensors .*dilation_sizes says 10"),
+        ("resblock_dilation_sizes", [[1, 3, 5]] * 4, "15 tensors .*dilation_sizes says 20"),
         ("upsample_kernel_sizes", [20, 16, 8, 2, 2], "upsample_kernel_sizes"),
         ("upsample_initial_channel", 32, "upsample_initial_channel"),
         ("resblock_kernel_sizes", [3, 7], "resblock_kernel_sizes"),

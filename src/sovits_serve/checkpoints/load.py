@@ -163,6 +163,7 @@ def _config_and_info(file: CheckpointFile) -> tuple[dict[str, object], str]:
 
 
 def _t2s_dims(config: ConfigReader, tensors: ShapeChecker) -> T2SDims:
+    bert_proj = tensors.shape("model.bert_proj.weight")
     dims = T2SDims(
         hidden=config.integer("model.hidden_dim"),
         num_heads=config.integer("model.head"),
@@ -170,7 +171,7 @@ def _t2s_dims(config: ConfigReader, tensors: ShapeChecker) -> T2SDims:
         vocab_size=config.integer("model.vocab_size"),
         phoneme_vocab_size=config.integer("model.phoneme_vocab_size"),
         max_sec=config.integer("data.max_sec"),
-        text_feature_dim=tensors.shape("model.bert_proj.weight")[-1],
+        text_feature_dim=bert_proj[-1] if bert_proj else 0,
     )
     hidden, vocab = dims.hidden, dims.vocab_size
     config.require("model.embedding_dim", config.integer("model.embedding_dim"), hidden)
@@ -250,11 +251,17 @@ def _check_generator(tensors: ShapeChecker, dims: SovitsDims) -> None:
         wanted = (channels, channels // 2, kernel_size)
         tensors.require((name + "_v", name), wanted, "upsample_kernel_sizes")
         channels //= 2
-    tensors.require_count("dec.ups.{}.bias", len(dims.upsample_rates), "model.upsample_rates")
-    num_blocks = len(dims.upsample_rates) * len(dims.resblock_kernel_sizes)
-    tensors.require_count(
-        "dec.resblocks.{}.convs1.0.bias", num_blocks, "model.resblock_kernel_sizes"
-    )
+    for key, stages in (
+        ("rates", dims.upsample_rates),
+        ("kernel_sizes", dims.upsample_kernel_sizes),
+    ):
+        tensors.require_count("dec.ups.{}.bias", len(stages), f"model.upsample_{key}")
+    for key, blocks in (
+        ("kernel_sizes", dims.resblock_kernel_sizes),
+        ("dilation_sizes", dims.resblock_dilation_sizes),
+    ):
+        count = len(dims.upsample_rates) * len(blocks)
+        tensors.require_count("dec.resblocks.{}.convs1.0.bias", count, f"model.resblock_{key}")
     for index, dilations in enumerate(dims.resblock_dilation_sizes):
         template = f"dec.resblocks.{index}.convs1." + "{}.bias"
         tensors.require_count(template, len(dilations), "model.resblock_dilation_sizes")

@@ -76,18 +76,19 @@ def build_module(
     source that the module lacks are ignored; buffers must be persistent or made in ``forward``.
 
     Raises:
-        CheckpointError: a tensor is missing, has another shape, or holds a value that is not
-            finite (also after conversion to ``dtype``).
+        CheckpointError: a tensor is missing, has another shape, holds integers where the module
+            has none, or a value that is not finite (also after conversion to ``dtype``).
     """
     with torch.device("meta"), _SkipInitialisation():
         module = factory()
     available = set(source.names())
     for name, wanted in module.state_dict().items():
-        tensor = _read(source, available, prefix + name)
-        if tuple(tensor.shape) != tuple(wanted.shape):
+        tensor = _read(source, available, prefix + name, tuple(wanted.shape))
+        _require_shape(source, prefix + name, tuple(tensor.shape), tuple(wanted.shape))
+        if wanted.is_floating_point() and not tensor.is_floating_point():
             raise CheckpointError(
-                f"{source.origin}: tensor {prefix + name!r} has shape {tuple(tensor.shape)}, "
-                f"the model needs {tuple(wanted.shape)}"
+                f"{source.origin}: tensor {prefix + name!r} holds {tensor.dtype}, "
+                "the model needs floating-point numbers"
             )
         _assign(module, name, _convert(tensor, source, prefix + name, device, dtype))
     return module.eval().requires_grad_(False)
@@ -116,13 +117,25 @@ class _SkipInitialisation(TorchFunctionMode):
 _DRAWING = frozenset({Tensor.normal_, Tensor.uniform_})
 
 
-def _read(source: WeightSource, available: set[str], name: str) -> Tensor:
+def _require_shape(
+    source: WeightSource, name: str, found: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    if found != wanted:
+        raise CheckpointError(
+            f"{source.origin}: tensor {name!r} has shape {found}, the model needs {wanted}"
+        )
+
+
+def _read(source: WeightSource, available: set[str], name: str, wanted: tuple[int, ...]) -> Tensor:
     if name in available:
         return source.tensor(name)
     if name.endswith(".weight") and {name + "_g", name + "_v"} <= available:
+        lengths = (*wanted[:1], *[1] * (len(wanted) - 1))
+        _require_shape(source, name + "_g", source.shape(name + "_g"), lengths)
+        _require_shape(source, name + "_v", source.shape(name + "_v"), wanted)
         magnitude = source.tensor(name + "_g").float()
         direction = source.tensor(name + "_v").float()
-        norm: Tensor = direction.flatten(1).norm(dim=1).view(-1, *[1] * (direction.dim() - 1))
+        norm: Tensor = direction.flatten(1).norm(dim=1).view(lengths)
         return direction * (magnitude / norm)
     raise CheckpointError(f"{source.origin}: tensor {name!r} is missing")
 

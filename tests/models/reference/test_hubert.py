@@ -109,8 +109,17 @@ def test_missing_weight_is_named(tensors: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"num_hidden_layers": 10**9}, {"hidden_act": "nonsense"}, {"conv_stride": [5]}],
-    ids=["layers", "activation", "strides"],
+    [
+        {"num_hidden_layers": 10**9},
+        {"hidden_act": "nonsense"},
+        {"conv_stride": [5]},
+        {"hidden_size": -8},
+        {"hidden_size": 10**12},
+        {"num_attention_heads": -1},
+        {"conv_kernel": [-1] * 7},
+        {"conv_dim": [32] * 50_000, "conv_stride": [2] * 50_000, "conv_kernel": [2] * 50_000},
+    ],
+    ids=lambda change: next(iter(change)),
 )
 def test_senseless_config_is_refused(tensors: dict[str, Tensor], change: dict[str, object]) -> None:
     """A configuration that describes no model is a CheckpointError naming the file, and quick."""
@@ -120,6 +129,31 @@ def test_senseless_config_is_refused(tensors: dict[str, Tensor], change: dict[st
         HubertEncoder.from_weights(
             RECIPE.config | change, source, device="cpu", dtype=torch.float32
         )
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 10**8), (48, 1, 1), ()])
+def test_a_magnitude_that_does_not_fit_is_refused(
+    tensors: dict[str, Tensor], shape: tuple[int, ...]
+) -> None:
+    """The positional weight's magnitude is never broadcast to another size."""
+    odd = tensors | {POSITION + "weight_g": torch.ones(()).expand(shape)}
+
+    with pytest.raises(CheckpointError, match="weight_g' has shape"):
+        make_encoder(odd)
+
+
+def test_a_config_that_never_ends_is_refused(tmp_path: Path) -> None:
+    """A configuration past any honest size is not read; a device is none."""
+    path = tmp_path / "config.json"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+    with pytest.raises(CheckpointError, match=r"config.json: has 1099511627776 bytes"):
+        HubertEncoder.from_directory(tmp_path, device="cpu", dtype=torch.float32)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match=r"config.json: is not a regular file"):
+        HubertEncoder.from_directory(tmp_path, device="cpu", dtype=torch.float32)
 
 
 def test_no_waveforms_give_no_rows(encoder: HubertEncoder) -> None:

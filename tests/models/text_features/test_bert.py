@@ -101,6 +101,8 @@ def test_tokenizer_file_stands_in_for_the_vocabulary(tmp_path: Path) -> None:
         ("vocab.txt", b"\xff\xfe"),
         ("tokenizer.json", b"[]"),
         ("tokenizer.json", b'{"model": {"vocab": [["a", 0.5]]}}'),
+        ("tokenizer.json", b'{"model": {"vocab": {"[UNK]": 1e999, "[CLS]": 1, "[SEP]": 2}}}'),
+        ("tokenizer.json", b'{"model": {"vocab": {"[UNK]": -5, "[CLS]": 1, "[SEP]": 2}}}'),
         ("other", b""),
     ],
 )
@@ -168,6 +170,21 @@ def test_directory_without_weights_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         BertFeatures.from_directory(tmp_path, device="cpu", dtype=torch.float32)
+
+
+@pytest.mark.parametrize("change", [{"vocab_size": 0}, {"pad_token_id": 10**6}])
+def test_senseless_config_is_refused(
+    vocabulary: CharacterVocabulary, change: dict[str, object]
+) -> None:
+    """A configuration that describes no model is a CheckpointError naming the file."""
+    with pytest.raises(CheckpointError, match="bert.bin: its config"):
+        BertFeatures.from_weights(
+            RECIPE.config | change,
+            DictWeights(RECIPE.build(), "bert.bin"),
+            vocabulary,
+            device="cpu",
+            dtype=torch.float32,
+        )
 
 
 def test_vocabulary_larger_than_the_model_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize, rnn
 
+from sovits_serve.errors import CheckpointError
 from sovits_serve.models.huggingface import (
     DerivedWeights,
     config_errors,
@@ -147,6 +148,12 @@ def _fold_position_weight(source: WeightSource) -> WeightSource:
     direction = next((_POSITION + leaf for leaf in _DIRECTIONS if _POSITION + leaf in names), None)
     if magnitude is None or direction is None:
         return source  # build_module reports the missing weight
+    lengths = tuple(source.shape(magnitude))
+    if lengths != (1, 1, *source.shape(direction)[2:]) or len(lengths) != 3:
+        raise CheckpointError(
+            f"{source.origin}: tensor {magnitude!r} has shape {lengths}, "
+            f"which does not fit {direction!r}"
+        )
     return DerivedWeights(source, {_POSITION + "weight": _folding(source, magnitude, direction)})
 
 

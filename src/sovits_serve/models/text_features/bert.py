@@ -20,6 +20,7 @@ from sovits_serve.models.huggingface import (
     config_errors,
     open_weights,
     read_config,
+    read_text,
     select_config,
 )
 from sovits_serve.models.weights import WeightSource, build_module
@@ -62,12 +63,10 @@ class CharacterVocabulary:
         if not path.is_file():
             path = directory / "tokenizer.json"
         try:
-            content = path.read_text(encoding="utf-8")
+            content = read_text(path)
             ids = _parse_tokenizer(content) if path.suffix == ".json" else _parse_lines(content)
             return cls(ids)
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise CheckpointError(f"{path}: is not a vocabulary") from error
         except KeyError as error:
             raise CheckpointError(f"{path}: holds no {error}") from error
@@ -90,7 +89,10 @@ def _parse_lines(content: str) -> dict[str, int]:
 
 def _parse_tokenizer(content: str) -> dict[str, int]:
     vocabulary = json.loads(content)["model"]["vocab"]
-    return {str(token): int(index) for token, index in vocabulary.items()}
+    ids = {str(token): int(index) for token, index in vocabulary.items()}
+    if min(ids.values(), default=0) < 0:
+        raise ValueError("a token id is negative")
+    return ids
 
 
 class BertFeatures:
