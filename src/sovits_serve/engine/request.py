@@ -3,14 +3,24 @@
 No torch, no policy. Lengths in tokens (25 Hz), frames (50 Hz) and samples.
 """
 
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from numbers import Integral, Real
 
-from sovits_serve.errors import InvalidRequest, TextTooLong
-from sovits_serve.protocol.messages import PhonemizedText, SamplingParams, SynthesisRequest
+import msgspec
+
+from sovits_serve.audio.waveform import AudioLimits
+from sovits_serve.errors import BadReferenceAudio, InvalidRequest, TextTooLong
+from sovits_serve.protocol.messages import (
+    PhonemizedText,
+    ReferenceAudio,
+    SamplingParams,
+    SynthesisRequest,
+)
 
 MAX_TOP_P = 1.0
+# Logits divided by less leave the range of float32.
+MIN_REPETITION_PENALTY = 0.01
 SPEED_RANGE = (0.25, 4.0)
 
 
@@ -80,12 +90,39 @@ class ModelLimits:
     has_text_features: bool
 
 
+def check_types(message: SynthesisRequest) -> SynthesisRequest:
+    """Return the request with all fields of the types they are declared with.
+
+    What comes off a wire has them; Python callers can put anything into a struct.
+
+    Raises:
+        InvalidRequest: names the field, the type it needs and the one it has.
+    """
+    try:
+        fields = msgspec.to_builtins(message, builtin_types=(bytes,), enc_hook=_plain_number)
+        return msgspec.convert(fields, SynthesisRequest)
+    except (msgspec.ValidationError, TypeError) as error:
+        reason, _, place = str(error).partition(" - at ")
+        name = place.strip("`").removeprefix("$").removeprefix(".") or "request"
+        raise InvalidRequest(f"{name}: {reason}") from error
+
+
+def _plain_number(value: object) -> int | float:
+    """Return the Python number that a number of numpy stands for."""
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise TypeError(f"holds a value of type {type(value).__name__}")
+
+
 def check_request(message: SynthesisRequest, limits: ModelLimits) -> None:
     """Check everything about a request that needs no tensor.
 
     Raises:
         InvalidRequest: names the field, the value and the limit.
         TextTooLong: a segment does not fit the model.
+        BadReferenceAudio: a recording has a rate, length or number of channels that none has.
     """
     if not message.request_id:
         raise InvalidRequest("request_id: must not be empty")
@@ -101,6 +138,29 @@ def check_request(message: SynthesisRequest, limits: ModelLimits) -> None:
         check_text(f"segments[{index}]", segment, limits)
     if message.reference.prompt_text is not None:
         check_text("reference.prompt_text", message.reference.prompt_text, limits)
+    check_audio("reference.audio", message.reference.audio)
+    for index, audio in enumerate(message.reference.auxiliary):
+        check_audio(f"reference.auxiliary[{index}]", audio)
+
+
+def check_audio(name: str, audio: ReferenceAudio) -> None:
+    """Check a recording as far as its samples need not be read."""
+    limits = AudioLimits()
+    if not limits.min_rate_hz <= audio.rate_hz <= limits.max_rate_hz:
+        raise BadReferenceAudio(
+            f"{name}: sample rate is {audio.rate_hz} Hz, must be {limits.min_rate_hz} to "
+            f"{limits.max_rate_hz} Hz"
+        )
+    if audio.num_channels < 1 or len(audio.samples) % (4 * audio.num_channels):
+        raise BadReferenceAudio(
+            f"{name}: {len(audio.samples)} bytes are no float32 samples of "
+            f"{audio.num_channels} channels"
+        )
+    duration_s = len(audio.samples) // (4 * audio.num_channels) / audio.rate_hz
+    if duration_s > limits.max_duration_s:
+        raise BadReferenceAudio(
+            f"{name}: is {duration_s:g} s, must be at most {limits.max_duration_s:g} s"
+        )
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
@@ -118,10 +178,7 @@ def check_sampling(params: SamplingParams, limits: ModelLimits) -> None:
     if not 0.0 < params.top_p <= MAX_TOP_P:
         raise InvalidRequest(f"top_p: {params.top_p} is not above 0 and at most {MAX_TOP_P}")
     check_range("temperature", params.temperature, 0.0, 100.0)
-    if not (0.0 < params.repetition_penalty <= 100.0):
-        raise InvalidRequest(
-            f"repetition_penalty: {params.repetition_penalty} is not above 0 and at most 100"
-        )
+    check_range("repetition_penalty", params.repetition_penalty, MIN_REPETITION_PENALTY, 100.0)
     if params.max_tokens is not None and not 1 <= params.max_tokens <= limits.max_tokens:
         raise InvalidRequest(
             f"max_tokens: {params.max_tokens} is not between 1 and {limits.max_tokens}"
@@ -167,4 +224,4 @@ def num_frames(num_tokens: int, speed: float, frames_per_token: int) -> int:
     Source: GPT-SoVITS 48b1a01, module/models.py, TextEncoder.forward (speed interpolation).
     """
     frames = num_tokens * frames_per_token
-    return frames if math.isclose(speed, 1.0, abs_tol=0.0) else int(frames / speed) + 1
+    return frames if speed == 1 else int(frames / speed) + 1

@@ -131,6 +131,18 @@ def test_silence_is_refused(make_waveform: Callable[..., Waveform]) -> None:
         prepare_reference(make_waveform(4, peak=0))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_refused(
+    make_waveform: Callable[..., Waveform], value: float
+) -> None:
+    """One sample that is no number refuses the reference, before it can spoil a cached style."""
+    waveform = make_waveform(4, 32_000)
+    waveform.samples[0, 100] = value
+
+    with pytest.raises(BadReferenceAudio, match="not finite"):
+        prepare_reference(waveform)
+
+
 @pytest.mark.parametrize(("peak", "expected"), [(0.9, 0.9), (1.5, 1.0), (6.0, 3.0)])
 def test_peaks_are_limited_by_at_most_two(
     make_waveform: Callable[..., Waveform], peak: float, expected: float

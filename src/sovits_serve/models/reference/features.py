@@ -120,6 +120,8 @@ def _check_signal(mono: FloatArray, rate_hz: int) -> None:
     if duration_s < _MIN_STYLE_S:
         raise BadReferenceAudio(f"reference is {duration_s:.3f} s; needs at least {_MIN_STYLE_S} s")
     peak = float(np.abs(mono).max())
+    if not np.isfinite(peak):
+        raise BadReferenceAudio("reference holds samples that are not finite (NaN or infinity)")
     if peak < _SILENCE_PEAK:
         raise BadReferenceAudio(
             f"reference is silent: its peak is {peak:.1e}, needs at least {_SILENCE_PEAK:.0e}"
