@@ -65,6 +65,12 @@ class QueueFull(CapacityError):
     http_status = 429
 
 
+class Draining(CapacityError):
+    """The engine finishes what it has and takes nothing more."""
+
+    code = "draining"
+
+
 class EngineError(ServingError):
     """The engine failed; not the caller's fault."""
 

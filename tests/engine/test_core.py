@@ -283,6 +283,66 @@ def test_a_row_that_breaks_a_batch_fails_alone(
     assert isinstance(ended["request-3"].end, Finished)
 
 
+def test_a_failing_draw_ends_the_requests_of_the_step(
+    tiny: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no token can be drawn the requests fail, not the engine."""
+    engine = make_engine(tiny)
+    monkeypatch.setattr(
+        "sovits_serve.engine.model_runner.sample", raising(torch.OutOfMemoryError("planted"))
+    )
+    accepted = [add(engine, make_request(1)), add(engine, make_request(2))]
+    messages: list[Message] = []
+    while engine.has_work():
+        messages += engine.step()
+        engine.check_integrity()
+
+    ended = outcomes(messages, accepted)
+    for request_id in ("request-1", "request-2"):
+        assert ended[request_id].end == Failed(
+            request_id, "synthesis_failed", "out of device memory"
+        )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.AcceleratorError("planted")])
+@pytest.mark.parametrize("stage", ["_prepare", "_tokens", "_windows"])
+def test_an_interrupted_step_ends_its_requests(
+    tiny: Models, monkeypatch: pytest.MonkeyPatch, stage: str, error: BaseException
+) -> None:
+    """Nobody goes on with half a step: all of its batch fail once, and the engine can go on."""
+    engine = make_engine(tiny)
+    accepted = [add(engine, make_request(number, num_segments=2)) for number in (1, 2)]
+    messages: list[Message] = []
+    while not engine.scheduler.decoding:
+        messages += engine.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRunner, stage, raising(error))
+        with pytest.raises(type(error)):
+            engine.step()
+    engine.check_integrity()
+    accepted.append(add(engine, make_request(3)))
+    while engine.has_work():
+        messages += engine.step()
+        engine.check_integrity()
+
+    ended = outcomes(messages, accepted)
+    assert [type(ended[f"request-{number}"].end) for number in (1, 2, 3)] == [
+        Failed,
+        Failed,
+        Finished,
+    ]
+    assert "interrupted" in str(ended["request-1"].end)
+
+
+def raising(error: BaseException) -> Callable[..., object]:
+    """Return a function that raises."""
+
+    def fail(*_: object) -> object:
+        raise error
+
+    return fail
+
+
 def test_samples_that_are_not_finite_fail_the_request(
     tiny: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,6 +428,16 @@ def test_run_drains_what_it_accepted(tiny: Models) -> None:
         "request-2", "invalid_request", "speed: 99.0 is not between 0.25 and 4.0"
     )
     assert len(ends) == 2
+
+
+def test_draining_accepts_nothing_more(tiny: Models) -> None:
+    """A request after Drain is refused, and what came before it finishes."""
+    messages = run_engine(make_engine(tiny), [[make_request(1), Drain(), make_request(2)]])
+
+    ends = {m.request_id: m for m in messages if isinstance(m, Finished | Failed)}
+    assert isinstance(ends["request-1"], Finished)
+    assert isinstance(ends["request-2"], Failed)
+    assert ends["request-2"].code == "draining"
 
 
 def replace_speed(request: SynthesisRequest, speed: float) -> SynthesisRequest:

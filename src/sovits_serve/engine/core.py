@@ -7,9 +7,9 @@ and ``synthesizer.py`` (offline use) wrap it.
 from typing import Protocol
 
 from sovits_serve.engine.batch import Batch, StepResults
-from sovits_serve.engine.request import ModelLimits, Request, Sequence, check_request
+from sovits_serve.engine.request import ModelLimits, Request, Sequence, check_request, check_types
 from sovits_serve.engine.scheduler import Scheduler
-from sovits_serve.errors import ServingError
+from sovits_serve.errors import Draining, ServingError, SynthesisError
 from sovits_serve.protocol.messages import Abort, Drain, Failed, Message, SynthesisRequest
 
 
@@ -62,7 +62,11 @@ class EngineCore:
         Raises:
             RequestError: something about it is wrong; it was not accepted.
             QueueFull: too many are unfinished.
+            Draining: the engine was told to finish what it has.
         """
+        if self.is_draining:
+            raise Draining("the engine takes no more requests: it is draining")
+        request = check_types(request)
         check_request(request, self.limits)
         self.scheduler.add(request)
 
@@ -78,7 +82,14 @@ class EngineCore:
     def step(self) -> list[Message]:
         """Compute one step for whoever is in the batch; return the messages it led to."""
         batch = self.scheduler.schedule()
-        results = self.runner.execute(batch)
+        try:
+            results = self.runner.execute(batch)
+        except BaseException:
+            # Interrupted, or a bug: what was computed of the batch cannot be told, so nobody of
+            # it may go on as if nothing had happened.
+            self.scheduler.fail(batch, SynthesisError("the engine's step was interrupted"))
+            self._free()
+            raise
         messages = self.scheduler.update(batch, results)
         self.num_steps += 1
         self._free()

@@ -121,8 +121,11 @@ class ModelRunner:
         self._attempt(groups, prefill, _sequence_of, results)
         running = [s for s in batch.decode if s.key[0] not in results.failures]
         self._attempt([running], decode, _sequence_of, results, can_split=False)
-        if rows:
+
+        def draw(rows: Rows[Sequence]) -> None:
             self._sample(rows, torch.cat(logits), results)
+
+        self._attempt([rows], draw, _sequence_of, results, can_split=False)
 
     def _windows(self, windows: Rows[AudioWindow], results: StepResults) -> None:
         def begin(sequences: Rows[Sequence]) -> None:
@@ -196,7 +199,7 @@ class ModelRunner:
         )
         return logits[torch.tensor(slots, device=logits.device)]
 
-    def _sample(self, rows: list[Sequence], logits: Tensor, results: StepResults) -> None:
+    def _sample(self, rows: Rows[Sequence], logits: Tensor, results: StepResults) -> None:
         slots = torch.tensor([self._slots[sequence.key] for sequence in rows])
         positions = torch.tensor([len(sequence.tokens) for sequence in rows])
         drawn = sample(logits, self._sampling, slots, positions)

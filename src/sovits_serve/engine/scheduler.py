@@ -128,6 +128,12 @@ class Scheduler:
                 self._take_audio(window, results)
         return self.take_messages()
 
+    def fail(self, batch: Batch, error: ServingError) -> None:
+        """End every request of a batch whose results are lost."""
+        sequences = *batch.prefill, *batch.decode, *(window.sequence for window in batch.windows)
+        for request in (*batch.prepare, *(sequence.request for sequence in sequences)):
+            self._fail(request.request_id, error)
+
     def take_messages(self) -> list[Message]:
         """Return the messages not yet taken."""
         messages, self._messages = self._messages, []
