@@ -99,6 +99,25 @@ def test_a_batch_gives_each_its_own_result(synthesizer: Synthesizer, reference: 
     assert results[2].engine_code == "bad_reference_audio"
 
 
+def test_an_interrupted_batch_leaves_nothing_behind(
+    synthesizer: Synthesizer, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever interrupts a batch and goes on does not compute the rest of it later."""
+    items = [([synthesizer.phonemes("h ao3 .")] * 2, reference, OPTIONS)] * 3
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(synthesizer.engine.runner), "execute", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            synthesizer.synthesize_batch(items)
+
+    synthesizer.engine.check_integrity()
+    assert synthesizer.engine.scheduler.requests == {}
+    assert not synthesizer._inboxes
+
+
 def test_without_a_seed_one_is_drawn_and_told(
     synthesizer: Synthesizer, reference: Reference
 ) -> None:

@@ -165,8 +165,7 @@ class Synthesizer:
                     return _finished(message)
                 yield message
         finally:
-            self.engine.abort(request.request_id)
-            del self._inboxes[request.request_id]
+            self._forget(request)
 
     def synthesize(
         self,
@@ -195,10 +194,14 @@ class Synthesizer:
             for segments, reference, options in items
         ]
         pending = [self._try_add(request) for request in requests]
-        return [
-            waiting if isinstance(waiting, ServingError) else self._collect(request, waiting)
-            for request, waiting in zip(requests, pending, strict=True)
-        ]
+        try:
+            return [
+                waiting if isinstance(waiting, ServingError) else self._collect(request, waiting)
+                for request, waiting in zip(requests, pending, strict=True)
+            ]
+        finally:
+            for request in requests:
+                self._forget(request)
 
     def _add(self, request: SynthesisRequest) -> deque[Message]:
         self.engine.add(request)
@@ -209,6 +212,11 @@ class Synthesizer:
             return self._add(request)
         except ServingError as error:
             return error
+
+    def _forget(self, request: SynthesisRequest) -> None:
+        """Abort a request if it has not ended, and take no more messages for it."""
+        self.engine.abort(request.request_id)
+        self._inboxes.pop(request.request_id, None)
 
     def _next(self, inbox: deque[Message]) -> Message:
         """Step the engine for everybody until this inbox has a message."""
@@ -223,7 +231,6 @@ class Synthesizer:
         pcm = bytearray()
         while isinstance(message := self._next(inbox), AudioChunk):
             pcm += message.pcm
-        del self._inboxes[request.request_id]
         try:
             finished = _finished(message)
         except SpeechFailed as error:
