@@ -34,16 +34,18 @@ def check(golden: RequestGolden) -> Iterator[Check]:
     recorded = output_keys(golden.request)
     if golden.request.is_streaming:
         yield from _check_chunks(golden)
-        outputs = _streamed(golden)
-    else:
-        outputs = _whole(golden)
     num_outputs = 0
-    for num_outputs, ours in enumerate(outputs, start=1):
+    for num_outputs, ours in enumerate(outputs(golden), start=1):
         if num_outputs <= len(recorded):
             key = recorded[num_outputs - 1]
             theirs = np.asarray(arrays.array(key), dtype=np.int16)
             yield from _compare(f"{name}/{key}", ours, theirs, golden.precision)
     yield limits.same(f"{name}/num_outputs", num_outputs, len(recorded))
+
+
+def outputs(golden: RequestGolden) -> Iterator[Pcm]:
+    """Yield what a request yields, piece by piece."""
+    return _streamed(golden) if golden.request.is_streaming else _whole(golden)
 
 
 def output_keys(request: RecordedRequest) -> list[str]:
