@@ -6,6 +6,7 @@ Settings that a request leaves out have upstream's defaults. Knows no models.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from torch import Tensor
 
@@ -134,8 +135,8 @@ class RecordedRequest:
     @property
     def references(self) -> list[str]:
         """Return the file names of the recordings, the speaker's first."""
-        auxiliary = [text(name) for name in as_list(self.setting("aux_ref_audio_paths"))]
-        return [text(self.setting("ref_audio_path")), *auxiliary]
+        auxiliary = as_list(self.setting("aux_ref_audio_paths"))
+        return [Path(text(path)).name for path in (self.setting("ref_audio_path"), *auxiliary)]
 
     @property
     def params(self) -> SamplingParams:
