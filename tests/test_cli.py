@@ -1,5 +1,6 @@
 """The command line: what it writes and its exit codes."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,13 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from sovits_serve import __version__
+from sovits_serve.checkpoints.layout import write_t2s
+from sovits_serve.checkpoints.load import load_t2s
 from sovits_serve.checkpoints.random_model import write_random_model
 from sovits_serve.cli import app
+from sovits_serve.errors import StopCommand
 from sovits_serve.models.spec import ModelVersion
+from sovits_serve.say import read_text
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,7 @@ def test_text_comes_from_an_argument_a_file_or_standard_input(model: Path, tmp_p
         (("--speed", "9"), 70, "speed: 9.0 is not between 0.25 and 4"),
         (("--reference", "nowhere.wav"), 66, "nowhere.wav: No such file"),
         (("--model", "nowhere"), 79, "nowhere: no such directory"),
+        (("--threads", "1000000"), 78, "num_threads: 1000000 is not between 0 and 1024"),
         (("--device", "tpu"), 78, "device: 'tpu'"),
         (("-o", "out.mp4"), 65, "out.mp4: the suffix is .mp4"),
         (("-o", "no/such/dir/out.wav"), 73, "no such directory"),
@@ -89,6 +95,97 @@ def test_plain_text_is_refused_until_a_frontend_exists(model: Path, tmp_path: Pa
     assert "--phonemes" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"h ao3 \xff", "standard input: not UTF-8 at byte 6"),
+        (b"h\n" * 9 * 2**20, "16777216 bytes"),
+    ],
+)
+def test_standard_input_must_be_text_of_a_bounded_size(
+    model: Path, tmp_path: Path, data: bytes, words: str
+) -> None:
+    """Bytes that are no text, and text without end, are refused before a model is loaded."""
+    command = ["say", "-", "--phonemes", "-o", str(tmp_path / "a.wav"), "--model", str(model)]
+
+    result = CliRunner().invoke(app, command, input=data)
+
+    assert result.exit_code == 65
+    assert words in result.stderr
+
+
+def test_a_byte_order_mark_is_no_phoneme(model: Path, tmp_path: Path) -> None:
+    """Standard input may begin with a byte order mark, as a file may."""
+    voice = ("--model", str(model), "--reference", str(model / "reference.wav"))
+    command = ["say", "-", "--phonemes", "-o", str(tmp_path / "a.wav"), *voice]
+
+    result = CliRunner().invoke(app, command, input=b"\xef\xbb\xbfh ao3 .")
+
+    assert result.exit_code == 0, result.stderr
+
+
+def test_closed_standard_input_is_an_input_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python has no standard input where the shell closed it; that is said, not raised."""
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(StopCommand, match="standard input: closed") as stopped:
+        read_text("-")
+    assert stopped.value.exit_code == 66
+
+
+def test_a_recording_without_end_is_refused(model: Path, tmp_path: Path) -> None:
+    """No more is read of a reference than may be decoded."""
+    result = say(model, tmp_path / "a.wav", "--reference", "/dev/zero")
+
+    assert result.exit_code == 65
+    assert "must be at most 12582912" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".wav", "made.wav"])
+def test_an_output_that_cannot_be_made_has_its_own_code(
+    model: Path, tmp_path: Path, name: str
+) -> None:
+    """A name that is too long, or that a directory has, is the output's fault."""
+    (tmp_path / "made.wav").mkdir()
+
+    result = say(model, tmp_path / name)
+
+    assert result.exit_code == 73
+    assert name in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["made.wav"]
+
+
+def test_nobody_can_lay_a_trap_beside_the_output(model: Path, tmp_path: Path) -> None:
+    """What is written before the output has its name never goes through a link laid there."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".a.partial.wav").symlink_to(victim)
+
+    result = say(model, tmp_path / "a.wav")
+
+    assert result.exit_code == 0
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("option", ["--model", "--t2s", "--sovits", "--pretrained"])
+def test_a_model_beside_demo_is_wrong_usage(tmp_path: Path, option: str) -> None:
+    """--demo does not quietly take the place of a model that was named."""
+    result = run("say", "h", "--phonemes", "-o", tmp_path / "a.wav", "--demo", option, tmp_path)
+
+    assert result.exit_code == 2
+    assert "--demo" in result.stderr
+
+
+def test_a_device_that_is_counted_must_be_a_gpu(model: Path, tmp_path: Path) -> None:
+    """There is no eighth CPU to compute on; it is not quietly replaced by the first."""
+    result = say(model, tmp_path / "a.wav", "--device", "cpu:7")
+
+    assert result.exit_code == 78
+    assert "device: 'cpu:7'" in result.stderr
+
+
 def test_missing_options_are_wrong_usage(tmp_path: Path) -> None:
     """Without a reference there is nobody to speak."""
     result = run("say", "h ao3", "--phonemes", "-o", tmp_path / "a.wav", "--model", tmp_path)
@@ -106,6 +203,53 @@ def test_convert_and_inspect(model: Path, tmp_path: Path) -> None:
     assert first.exit_code == 0
     assert second.exit_code == 79
     assert "version: v2" in described.stdout
+
+
+@pytest.mark.parametrize("command", ["convert", "random"])
+def test_a_directory_that_cannot_be_made_is_an_outputs_fault(
+    model: Path, tmp_path: Path, command: str
+) -> None:
+    """A file in the directory's place gives the exit code of an output."""
+    place = tmp_path / "place"
+    place.touch()
+    arguments = (model / "gpt.ckpt", "-o", place) if command == "convert" else (place,)
+
+    result = run("models", command, *arguments)
+
+    assert result.exit_code == 73
+    assert "place" in result.stderr
+
+
+def test_a_seed_of_a_model_must_fit(tmp_path: Path) -> None:
+    """A seed past 63 bits is wrong usage."""
+    assert run("models", "random", tmp_path / "made", "--seed", str(2**63)).exit_code == 2
+
+
+def test_inspect_shows_no_control_characters(model: Path, tmp_path: Path) -> None:
+    """A note cannot steer the terminal, and half of a surrogate pair does not stop the command."""
+    path = tmp_path / "odd.ckpt"
+    original = load_t2s(model / "gpt.ckpt")
+    tensors = {name: original.weights.tensor(name) for name in original.weights.names()}
+    write_t2s(path, tensors, original.config, info="\x1b[31mred \ud800")
+
+    result = run("models", "inspect", path)
+
+    assert result.exit_code == 0
+    assert r"info: '\x1b[31mred \ud800'" in result.stdout
+
+
+def test_a_reader_that_leaves_is_an_output_that_cannot_be_written(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When standard output is a closed pipe the command says so with the code of an output."""
+
+    def closed(*_: object, **options: object) -> None:
+        if not options.get("err"):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("typer.echo", closed)
+
+    assert run("models", "inspect", model / "gpt.ckpt").exit_code == 73
 
 
 def test_random_models_are_made(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sovits_serve.errors import RequestError, ServingError, SetupError, StopComm
 EXIT_BAD_REQUEST = 65
 EXIT_NO_INPUT = 66
 EXIT_FAILED = 70
+EXIT_NO_OUTPUT = 73
 
 app = typer.Typer(
     name="sovits-serve",
@@ -148,7 +149,9 @@ def convert(
     from sovits_serve.checkpoints.convert import convert as convert_file
 
     with _exit_codes():
-        typer.echo(str(convert_file(file, output, overwrite=overwrite)))
+        with _output_errors(output):
+            target = convert_file(file, output, overwrite=overwrite)
+        _print(str(target))
 
 
 @models_app.command()
@@ -158,7 +161,9 @@ def inspect(file: Annotated[Path, typer.Argument(help="A checkpoint file.")]) ->
 
     with _exit_codes():
         for key, value in describe(file).items():
-            typer.echo(f"{key}: {value}")
+            shown = str(value)
+            # A file's own words must not steer the terminal.
+            _print(f"{key}: {shown if shown.isprintable() else ascii(shown)}")
 
 
 @models_app.command("random")
@@ -166,15 +171,30 @@ def make_random(
     directory: Annotated[Path, typer.Argument(help="Directory to make.")],
     version: Annotated[Version, typer.Option()] = Version.V2,
     size: Annotated[Size, typer.Option()] = Size.TINY,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Make a model of random weights in the real layout, for tests and benchmarks."""
     from sovits_serve.checkpoints.random_model import write_random_model
     from sovits_serve.models.spec import ModelVersion
 
     with _exit_codes():
-        write_random_model(directory, version=ModelVersion(version), size=size.value, seed=seed)
-        typer.echo(str(directory))
+        with _output_errors(directory):
+            write_random_model(directory, version=ModelVersion(version), size=size.value, seed=seed)
+        _print(str(directory))
+
+
+def _print(line: str) -> None:
+    with _output_errors("standard output"):
+        typer.echo(line)
+
+
+@contextmanager
+def _output_errors(name: Path | str) -> Iterator[None]:
+    """Turn what the system says about an output into that output's exit code."""
+    try:
+        yield
+    except OSError as error:
+        raise StopCommand(f"{name}: {error.strerror or error}", EXIT_NO_OUTPUT) from error
 
 
 @contextmanager

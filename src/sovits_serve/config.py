@@ -33,7 +33,9 @@ class EngineConfig:
         "precision of weights and activations; auto: float16 on CUDA, float32 on the CPU",
         choices=("auto", "float32", "float16", "bfloat16"),
     )
-    num_threads: int = setting(0, "CPU threads for computing; 0: all cores", minimum=0)
+    num_threads: int = setting(
+        0, "CPU threads for computing; 0: all cores", minimum=0, maximum=1024
+    )
     max_running: int = setting(
         16, "segments decoded together; each holds one KV slot", minimum=1, maximum=1024
     )

@@ -14,14 +14,18 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sovits_serve.audio.encoding import check_format, open_writer
+from sovits_serve.audio.encoding import check_format, make_writer
+from sovits_serve.checkpoints.atomic_file import atomic_path
 from sovits_serve.config import EngineConfig
 from sovits_serve.errors import RequestError, StopCommand
 from sovits_serve.protocol.messages import PhonemizedText, Reference
 from sovits_serve.synthesizer import SpeechOptions, Synthesizer, load_reference
 
 EXIT_USAGE = 2
+EXIT_NO_INPUT = 66
 EXIT_NO_OUTPUT = 73
+# Whole libraries have less; a pipe that never ends is not read into memory.
+_MAX_TEXT_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,34 @@ class SayJob:
 
 
 def read_text(argument: str) -> str:
-    """Return standard input for "-", a file's content if there is such a file, else the text."""
+    """Return standard input for "-", a file's content if there is such a file, else the text.
+
+    Raises:
+        RequestError: what was read is no UTF-8 text, or too long.
+        StopCommand: standard input is closed.
+        OSError: the file cannot be read.
+    """
     if argument == "-":
-        return sys.stdin.read()
+        if sys.stdin is None:
+            raise StopCommand("standard input: closed", EXIT_NO_INPUT)
+        return _decode("standard input", sys.stdin.buffer.read(_MAX_TEXT_BYTES + 1))
     try:
         is_file = Path(argument).is_file()
     except (OSError, ValueError):  # too long for a file name, or a NUL: it is the text itself
         is_file = False
     if not is_file:
         return argument
+    with Path(argument).open("rb") as file:
+        return _decode(argument, file.read(_MAX_TEXT_BYTES + 1))
+
+
+def _decode(name: str, data: bytes) -> str:
+    if len(data) > _MAX_TEXT_BYTES:
+        raise RequestError(f"{name}: is longer than {_MAX_TEXT_BYTES} bytes")
     try:
-        return Path(argument).read_text(encoding="utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RequestError(f"{argument}: not UTF-8 at byte {error.start}") from error
+        raise RequestError(f"{name}: not UTF-8 at byte {error.start}") from error
 
 
 def segment_lines(text: str) -> list[str]:
@@ -80,10 +99,14 @@ def run_say(job: SayJob, options: SpeechOptions) -> None:
         StopCommand: wrong usage, or the output cannot be written.
     """
     check_format(job.output)
+    if job.output.is_dir():
+        raise StopCommand(f"{job.output}: is a directory", EXIT_NO_OUTPUT)
     if not job.output.parent.is_dir():
         raise StopCommand(f"{job.output.parent}: no such directory", EXIT_NO_OUTPUT)
     with tempfile.TemporaryDirectory() as scratch:
         if job.is_demo:
+            if job.directory or job.t2s or job.sovits or job.pretrained:
+                raise StopCommand("--demo: brings its own model; name no other", EXIT_USAGE)
             _say("--demo: a random model; this is noise that shows the pipeline, not speech")
             demo = _demo_model(Path(scratch))
             _speak(job, options, demo, job.reference or demo / "reference.wav")
@@ -120,11 +143,12 @@ def _write(
     options: SpeechOptions,
 ) -> None:
     """Write audio as it comes, to a file beside the output that takes its name at the end."""
-    partial = job.output.with_name(f".{job.output.stem}.partial{job.output.suffix}")
     num_samples = 0
     try:
         with (
-            open_writer(partial, synthesizer.sample_rate_hz) as writer,
+            atomic_path(job.output) as partial,
+            partial.open("wb") as file,
+            make_writer(file, check_format(job.output), synthesizer.sample_rate_hz) as writer,
             _progress(len(segments)) as progress,
         ):
             for chunk in synthesizer.stream(segments, reference, options, is_streaming=False):
@@ -133,11 +157,8 @@ def _write(
                 num_samples += len(samples)
                 progress.update(progress.task_ids[0], completed=chunk.segment)
             progress.update(progress.task_ids[0], completed=len(segments))
-        partial.replace(job.output)
     except OSError as error:
         raise StopCommand(f"{job.output}: {error.strerror or error}", EXIT_NO_OUTPUT) from error
-    finally:
-        partial.unlink(missing_ok=True)
     _say(f"{job.output}: {num_samples / synthesizer.sample_rate_hz:.2f} s, seed {options.seed}")
 
 

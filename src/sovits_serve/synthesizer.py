@@ -283,7 +283,11 @@ def with_prompt(reference: Reference, prompt_text: PhonemizedText | None) -> Ref
 
 
 def _decode(audio: Path | str | bytes, limits: AudioLimits) -> ReferenceAudio:
-    data = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
+    if isinstance(audio, bytes):
+        data = audio
+    else:
+        with Path(audio).open("rb") as file:
+            data = file.read(limits.max_bytes + 1)  # one byte more tells that it is too long
     waveform = decode_audio(data, limits)
     return ReferenceAudio(
         np.ascontiguousarray(waveform.samples, dtype="<f4").tobytes(),

@@ -12,7 +12,6 @@ from sovits_serve.audio.encoding import (
     AudioWriter,
     check_format,
     make_writer,
-    open_writer,
     wav_header,
 )
 from sovits_serve.errors import InvalidRequest
@@ -56,8 +55,8 @@ def test_file_holds_what_was_written(
 ) -> None:
     """A file written in pieces holds every sample, and knows its length and rate."""
     path = tmp_path / f"speech.{kind}"
-    with open_writer(path, RATE_HZ) as writer:
-        write_pieces(writer, samples)
+    with path.open("wb") as file:
+        write_pieces(make_writer(file, kind, RATE_HZ), samples)
 
     read, rate_hz = soundfile.read(path, dtype="int16")
 
@@ -134,7 +133,7 @@ def test_wav_header_saturates(num_samples: int | None) -> None:
 def test_nothing_written_is_an_empty_wav(tmp_path: Path) -> None:
     """A wav that is closed at once is a valid file without samples."""
     path = tmp_path / "speech.wav"
-    with open_writer(path, RATE_HZ):
+    with path.open("wb") as file, make_writer(file, AudioFormat.WAV, RATE_HZ):
         pass
 
     assert path.read_bytes() == wav_header(RATE_HZ, 0)

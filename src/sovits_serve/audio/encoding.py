@@ -5,8 +5,6 @@ header afterwards where the sink can seek. Errors of the sink come out as they a
 """
 
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -74,19 +72,6 @@ def check_format(path: Path) -> AudioFormat:
             f"{path.name}: the suffix is {path.suffix or 'missing'}, must be one of "
             f"{', '.join(f'.{choice}' for choice in AudioFormat)}"
         ) from error
-
-
-@contextmanager
-def open_writer(path: Path, rate_hz: int) -> Iterator[AudioWriter]:
-    """Create a file in the format of its suffix, and close it at the end.
-
-    Raises:
-        InvalidRequest: the suffix is none of the formats.
-        OSError: the file cannot be written.
-    """
-    kind = check_format(path)
-    with path.open("wb") as file, make_writer(file, kind, rate_hz) as writer:
-        yield writer
 
 
 def make_writer(sink: AudioSink, kind: AudioFormat, rate_hz: int) -> AudioWriter:

@@ -32,7 +32,8 @@ def convert(path: Path | str, out_dir: Path | str, *, overwrite: bool = False) -
         The safetensors file's path.
 
     Raises:
-        CheckpointError: the checkpoint does not load, a target exists, or cannot be written.
+        CheckpointError: the checkpoint does not load, or a target exists.
+        OSError: a target cannot be written.
     """
     source, out_dir = Path(path), Path(out_dir)
     target = out_dir / f"{source.stem}.safetensors"
@@ -42,11 +43,8 @@ def convert(path: Path | str, out_dir: Path | str, *, overwrite: bool = False) -
     with CheckpointFile(source) as file:
         weights = CheckpointWeights(file, tensors_of(file))
         fields = _describe(file)
-        try:
-            out_dir.mkdir(parents=True, exist_ok=True)
-            _write(target, weights, fields)
-        except OSError as error:
-            raise CheckpointError(f"{target}: cannot be written: {error.strerror}") from error
+        out_dir.mkdir(parents=True, exist_ok=True)
+        _write(target, weights, fields)
     return target
 
 

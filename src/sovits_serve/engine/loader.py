@@ -49,7 +49,7 @@ def resolve(config: EngineConfig) -> EngineConfig:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(device).type
-        if kind not in ("cpu", "cuda"):
+        if kind != "cuda" and device != "cpu":
             raise ConfigError(f"device: {device!r} is not cpu, cuda or cuda:N")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
