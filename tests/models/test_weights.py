@@ -52,3 +52,14 @@ def test_weights_that_are_integers_are_refused(dtype: torch.dtype) -> None:
     """Integers where the model computes with fractions are refused when loading."""
     with pytest.raises(CheckpointError, match=r"file.pth: tensor '0.weight' holds torch.* needs"):
         build({"weight": torch.ones(4, 3, 5).to(dtype)})
+
+
+def test_dimensions_that_describe_no_module_name_the_file() -> None:
+    """A module that cannot be built is the checkpoint's fault, and the error says whose."""
+    with pytest.raises(CheckpointError, match="file.pth: in_channels must be divisible"):
+        build_module(
+            lambda: nn.Conv1d(3, 4, 5, groups=2),
+            DictWeights({}, "file.pth"),
+            device="cpu",
+            dtype=torch.float32,
+        )

@@ -76,11 +76,15 @@ def build_module(
     source that the module lacks are ignored; buffers must be persistent or made in ``forward``.
 
     Raises:
-        CheckpointError: a tensor is missing, has another shape, holds integers where the module
-            has none, or a value that is not finite (also after conversion to ``dtype``).
+        CheckpointError: ``factory`` raises ``ValueError``; or a tensor is missing, has another
+            shape, holds integers where the module has none, or a value that is not finite (also
+            after conversion to ``dtype``).
     """
-    with torch.device("meta"), _SkipInitialisation():
-        module = factory()
+    try:
+        with torch.device("meta"), _SkipInitialisation():
+            module = factory()
+    except ValueError as error:
+        raise CheckpointError(f"{source.origin}: {error}") from error
     available = set(source.names())
     for name, wanted in module.state_dict().items():
         tensor = _read(source, available, prefix + name, tuple(wanted.shape))

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sovits_serve.errors import CheckpointError
 from sovits_serve.models.sovits.generator import Generator, context_frames
 from sovits_serve.models.sovits.model import SovitsModel
 from sovits_serve.models.spec import SovitsDims
@@ -121,10 +120,10 @@ def test_garbage_behind_a_row_changes_nothing() -> None:
 
 @pytest.mark.parametrize("kernels", [(15, 16, 8, 2, 2), (8, 16, 8, 2, 2)])
 def test_upsampling_that_loses_samples_is_refused(kernels: tuple[int, ...]) -> None:
-    """A kernel that would not give rate times as many samples is a bad checkpoint."""
+    """A kernel that would not give rate times as many samples is refused."""
     dims = replace(golden("v2").model.dims, upsample_kernel_sizes=kernels)
 
-    with pytest.raises(CheckpointError, match="does not fit rate 10"):
+    with pytest.raises(ValueError, match="does not fit rate 10"):
         Generator(dims)
 
 
@@ -132,5 +131,5 @@ def test_even_resblock_kernels_are_refused() -> None:
     """Residual blocks must keep the length on both sides."""
     dims = replace(golden("v2").model.dims, resblock_kernel_sizes=(3, 6, 11))
 
-    with pytest.raises(CheckpointError, match="must be odd"):
+    with pytest.raises(ValueError, match="must be odd"):
         Generator(dims)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sovits_serve.errors import CheckpointError
 from sovits_serve.models.layers.padding import RowPadding
 from sovits_serve.models.layers.time_convolution import TimeConvolution, TimeUpsampling
 from sovits_serve.models.spec import SovitsDims
@@ -130,11 +129,9 @@ def _check(dims: SovitsDims) -> None:
     """Refuse dimensions under which a frame would not be ``samples_per_frame`` samples."""
     for rate, kernel in zip(dims.upsample_rates, dims.upsample_kernel_sizes, strict=True):
         if kernel < rate or (kernel - rate) % 2:
-            raise CheckpointError(
+            raise ValueError(
                 f"upsample kernel {kernel} does not fit rate {rate}: "
                 "it must be as large or larger by an even number"
             )
     if any(kernel % 2 == 0 for kernel in dims.resblock_kernel_sizes):
-        raise CheckpointError(
-            f"resblock kernel sizes must be odd, not {dims.resblock_kernel_sizes}"
-        )
+        raise ValueError(f"resblock kernel sizes must be odd, not {dims.resblock_kernel_sizes}")
