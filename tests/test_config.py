@@ -19,6 +19,7 @@ def test_defaults_are_allowed() -> None:
         ({"max_running": "16"}, "max_running: '16' is not of type int"),
         ({"dtype": "int8"}, "dtype: 'int8' is not one of auto, float32, float16, bfloat16"),
         ({"first_window_frames": 500}, "first_window_frames: 500 is more than max_window"),
+        ({"max_sequence_length": 4001}, "max_sequence_length: 4001 is not between 64 and 4000"),
         ({"num_threads": -1}, "num_threads: -1 is not between 0 and 1024"),
     ],
 )

@@ -40,7 +40,10 @@ class EngineConfig:
         16, "segments decoded together; each holds one KV slot", minimum=1, maximum=1024
     )
     max_sequence_length: int = setting(
-        3072, "phonemes + prompt + generated tokens of one segment", minimum=64, maximum=16384
+        3072,
+        "phonemes + prompt + generated tokens of one segment; the models know 4000 places",
+        minimum=64,
+        maximum=4000,
     )
     max_waiting: int = setting(
         1024, "requests accepted and not finished; more are refused", minimum=1, maximum=1_000_000

@@ -1,3 +1,4 @@
+import errno
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from sovits_serve.engine.kv_cache import KVCache
+from sovits_serve.errors import ConfigError
 from sovits_serve.models.spec import T2SDims
 from sovits_serve.models.t2s.attention import StepView, attend_step, write_prompt, write_step
 
@@ -18,6 +20,18 @@ NUM_SLOTS, MAX_LENGTH = 4, 9
 def new_cache() -> KVCache:
     """Return an empty cache of one layer."""
     return KVCache(DIMS, num_slots=NUM_SLOTS, max_length=MAX_LENGTH)
+
+
+def test_a_cache_that_does_not_fit_names_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the machine refuses the memory, the error says how much and what to lower."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("sovits_serve.engine.kv_cache.mmap.mmap", refuse)
+
+    with pytest.raises(ConfigError, match="max_running: 4 slots of 9 .* need 8192 bytes"):
+        new_cache()
 
 
 def fill(cache: KVCache, slots: list[int], lengths: list[int]) -> Tensor:

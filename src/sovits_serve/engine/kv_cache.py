@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sovits_serve.errors import ConfigError
 from sovits_serve.models.spec import T2SDims
 from sovits_serve.models.t2s.attention import StepView
 
@@ -55,8 +56,16 @@ class KVCache:
         self._free_slots = list(range(num_slots))
         # One column past max_length takes what inactive rows write.
         capacity = -(-(max_length + 1) // CAPACITY_STEP) * CAPACITY_STEP
-        shape = (dims.num_layers, num_slots, 2, dims.num_heads, capacity)
-        self._memory = _zeros((*shape, dims.hidden // dims.num_heads), self.device, dtype)
+        width = dims.hidden // dims.num_heads
+        shape = (dims.num_layers, num_slots, 2, dims.num_heads, capacity, width)
+        try:
+            self._memory = _zeros(shape, self.device, dtype)
+        except (OSError, torch.OutOfMemoryError) as error:
+            raise ConfigError(
+                f"max_running: {num_slots} slots of {max_length} tokens (max_sequence_length) need "
+                f"{torch.Size(shape).numel() * dtype.itemsize} bytes, more than can be had; "
+                "lower one of the two"
+            ) from error
         self._layers = tuple(self._memory.unbind(0))
         heads = torch.arange(num_slots * 2 * dims.num_heads, device=self.device)
         self._row_starts = heads.view(num_slots, -1) * capacity  # (S, 2 * H)
