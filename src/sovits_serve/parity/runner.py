@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.parity import (
     checkpoints,
     end_to_end,
@@ -41,9 +42,7 @@ def run(path: Path, precision: Precision, report: Report, *, only: Sequence[str]
     """
     if not path.is_dir():
         raise UsageError(f"{path}: no such directory")
-    # Full float32 on CUDA: with TF32 these limits say nothing.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    use_exact_kernels()
     directory = GoldenDirectory(path)
     tasks = list(find(directory, precision, report))
     if not tasks:
