@@ -75,7 +75,7 @@ def say(
         str | None, typer.Option(help="What the recording says (phonemes with --phonemes).")
     ] = None,
     auxiliary: Annotated[
-        list[Path] | None, typer.Option(help="Another recording of the voice; repeatable.")
+        list[Path] | None, typer.Option(help="Another recording of the voice; up to four.")
     ] = None,
     t2s: Annotated[Path | None, typer.Option(help="T2S (GPT) checkpoint file.")] = None,
     sovits: Annotated[Path | None, typer.Option(help="SoVITS checkpoint file.")] = None,

@@ -49,6 +49,9 @@ class EngineConfig:
         1024, "requests accepted and not finished; more are refused", minimum=1, maximum=1_000_000
     )
     max_segments: int = setting(10_000, "segments of one request", minimum=1, maximum=1_000_000)
+    max_auxiliary: int = setting(
+        4, "auxiliary recordings of one request, averaged into the style", minimum=0, maximum=64
+    )
     max_prefill_rows: int = setting(8, "segments prefilled in one step", minimum=1, maximum=256)
     max_audio_rows: int = setting(8, "audio windows decoded in one step", minimum=1, maximum=256)
     first_window_frames: int = setting(

@@ -16,7 +16,12 @@ from sovits_serve.protocol.messages import (
 )
 
 LIMITS = ModelLimits(
-    num_phonemes=10, max_sequence_length=64, max_tokens=100, max_segments=3, has_text_features=True
+    num_phonemes=10,
+    max_sequence_length=64,
+    max_tokens=100,
+    max_segments=3,
+    max_auxiliary=2,
+    has_text_features=True,
 )
 GOOD = SynthesisRequest(
     "a",
@@ -35,6 +40,12 @@ def text(*ids: int, spans: tuple[TextSpan, ...] = ()) -> SynthesisRequest:
     return msgspec.structs.replace(GOOD, segments=(PhonemizedText(ids, spans),))
 
 
+def with_auxiliary(count: int) -> SynthesisRequest:
+    """Return GOOD with auxiliary recordings."""
+    reference = msgspec.structs.replace(GOOD.reference, auxiliary=(GOOD.reference.audio,) * count)
+    return msgspec.structs.replace(GOOD, reference=reference)
+
+
 def test_a_good_request_passes() -> None:
     """Nothing is wrong with a plain request."""
     check_request(GOOD, LIMITS)
@@ -50,6 +61,7 @@ def test_a_good_request_passes() -> None:
         (msgspec.structs.replace(GOOD, speed=float("nan")), InvalidRequest, "speed: nan"),
         (msgspec.structs.replace(GOOD, noise_scale=-1.0), InvalidRequest, "noise_scale: -1.0"),
         (msgspec.structs.replace(GOOD, segment_pause_s=11.0), InvalidRequest, "segment_pause_s"),
+        (with_auxiliary(3), InvalidRequest, "reference.auxiliary: 3 .* 2"),
         (sampling(seed=2**63), InvalidRequest, "seed: .* 64 bits"),
         (sampling(top_k=0), InvalidRequest, "top_k: 0"),
         (sampling(top_p=0.0), InvalidRequest, "top_p: 0.0"),
@@ -136,7 +148,7 @@ def test_recordings_that_cannot_be_are_refused(audio: ReferenceAudio, words: str
 
 def test_chinese_spans_need_a_bert_model() -> None:
     """Spans are refused, not silently zeroed, when no BERT model is loaded."""
-    limits = ModelLimits(10, 64, 100, 3, has_text_features=False)
+    limits = ModelLimits(10, 64, 100, 3, 2, has_text_features=False)
 
     with pytest.raises(InvalidRequest, match="no BERT model"):
         check_request(GOOD, limits)

@@ -164,6 +164,7 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
         max_sequence_length=config.max_sequence_length,
         max_tokens=limits.max_tokens,
         max_segments=config.max_segments,
+        max_auxiliary=config.max_auxiliary,
         has_text_features=models.bert is not None,
     )
     return EngineCore(Scheduler(limits, geometry), runner, model_limits)

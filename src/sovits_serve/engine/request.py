@@ -87,6 +87,7 @@ class ModelLimits:
     max_sequence_length: int
     max_tokens: int
     max_segments: int
+    max_auxiliary: int
     has_text_features: bool
 
 
@@ -138,6 +139,11 @@ def check_request(message: SynthesisRequest, limits: ModelLimits) -> None:
         check_text(f"segments[{index}]", segment, limits)
     if message.reference.prompt_text is not None:
         check_text("reference.prompt_text", message.reference.prompt_text, limits)
+    num_auxiliary = len(message.reference.auxiliary)
+    if num_auxiliary > limits.max_auxiliary:
+        raise InvalidRequest(
+            f"reference.auxiliary: {num_auxiliary} recordings; at most {limits.max_auxiliary}"
+        )
     check_audio("reference.audio", message.reference.audio)
     for index, audio in enumerate(message.reference.auxiliary):
         check_audio(f"reference.auxiliary[{index}]", audio)
