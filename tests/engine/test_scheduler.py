@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,6 +129,22 @@ def test_audio_of_all_segments_leaves_in_order(is_streaming: bool) -> None:
     assert pcm_of(messages, "a") == expected_pcm(lengths)
     assert messages[-1] == Finished("a", len(expected_pcm(lengths)) // 2, tuple(lengths))
     assert sum(isinstance(m, TERMINAL) for m in messages) == 1
+
+
+def test_a_segment_can_have_pauses_of_its_own() -> None:
+    """A segment's own pauses stand before and after it, in place of the request's."""
+    scheduler, runner = Scheduler(LIMITS, GEOMETRY), FakeRunner()
+    request = make_request("a", [1, 1], pause_s=0.039)
+    first, second = request.segments
+    paused = msgspec.structs.replace(first, lead_pause_s=0.5, pause_s=0.25)
+    scheduler.add(msgspec.structs.replace(request, segments=(paused, second)))
+
+    pcm = b"".join(m.pcm for m in drain(scheduler, runner) if isinstance(m, AudioChunk))
+
+    rate, audio = GEOMETRY.sample_rate_hz, expected_pcm([1, 1])
+    half = len(audio) // 2
+    silences = [bytes(2 * int(rate * seconds)) for seconds in (0.5, 0.25, 0.039)]
+    assert pcm == silences[0] + audio[:half] + silences[1] + audio[half:] + silences[2]
 
 
 def test_every_segment_is_followed_by_its_pause() -> None:

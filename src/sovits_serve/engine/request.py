@@ -21,6 +21,8 @@ from sovits_serve.protocol.messages import (
 MAX_TOP_P = 1.0
 # Logits divided by less leave the range of float32.
 MIN_REPETITION_PENALTY = 0.01
+# Several breaks in a row add up to one pause.
+MAX_PAUSE_S = 60.0
 SPEED_RANGE = (0.25, 4.0)
 
 
@@ -46,6 +48,7 @@ class Sequence:
     num_frames: int = 0  # known once all tokens are
     num_frames_decoded: int = 0
     pending_pcm: list[bytes] = field(default_factory=list)
+    is_heard: bool = False  # its first audio has been sent
 
     @property
     def key(self) -> tuple[str, int]:
@@ -199,6 +202,9 @@ def check_text(name: str, text: PhonemizedText, limits: ModelLimits) -> None:
         raise TextTooLong(
             f"{name}: {len(text.phone_ids)} phonemes; the limit is {limits.max_sequence_length}"
         )
+    check_range(f"{name}.lead_pause_s", text.lead_pause_s, 0.0, MAX_PAUSE_S)
+    if text.pause_s is not None:
+        check_range(f"{name}.pause_s", text.pause_s, 0.0, MAX_PAUSE_S)
     low, high = min(text.phone_ids), max(text.phone_ids)
     if low < 0 or high >= limits.num_phonemes:
         bad = low if low < 0 else high

@@ -263,17 +263,26 @@ class Scheduler:
         """Send what is due, in order; end the request after its last segment."""
         while request.next_segment < len(request.sequences):
             sequence = request.sequences[request.next_segment]
+            if sequence.pending_pcm and not sequence.is_heard:
+                self._send_silence(request, sequence.text.lead_pause_s)
+                sequence.is_heard = True
             for pcm in sequence.pending_pcm:
                 self._send(request, pcm)
             sequence.pending_pcm.clear()
             if sequence.state is not SequenceState.FINISHED:
                 return
-            pause = int(self.geometry.sample_rate_hz * request.message.segment_pause_s)
-            if pause:
-                self._send(request, bytes(2 * pause))
+            pause_s = sequence.text.pause_s
+            self._send_silence(
+                request, request.message.segment_pause_s if pause_s is None else pause_s
+            )
             request.next_segment += 1
         counts = tuple(len(sequence.tokens) for sequence in request.sequences)
         self._close(request, Finished(request.request_id, request.num_samples, counts))
+
+    def _send_silence(self, request: Request, duration_s: float) -> None:
+        num_samples = int(self.geometry.sample_rate_hz * duration_s)
+        if num_samples:
+            self._send(request, bytes(2 * num_samples))
 
     def _send(self, request: Request, pcm: bytes) -> None:
         if request.first_audio_s is None:

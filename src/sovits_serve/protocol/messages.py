@@ -25,6 +25,8 @@ class PhonemizedText(msgspec.Struct, frozen=True):
     phone_ids: tuple[int, ...]
     spans: tuple[TextSpan, ...] = ()
     text: str = ""  # what the segment was made from; for messages and logs only
+    lead_pause_s: float = 0.0  # silence before the segment
+    pause_s: float | None = None  # silence after it; None: the request's segment_pause_s
 
 
 class ReferenceAudio(msgspec.Struct, frozen=True):
@@ -70,7 +72,7 @@ class SynthesisRequest(Message, frozen=True, tag=True):
     sampling: SamplingParams = SamplingParams()
     speed: float = 1.0
     noise_scale: float = 0.5
-    segment_pause_s: float = 0.3  # silence after every segment, also the last
+    segment_pause_s: float = 0.3  # silence after each segment (the last too) with none of its own
     is_streaming: bool = False  # small audio windows first
 
 
