@@ -1,0 +1,1 @@
+"""Mandarin Chinese: normalisation, pinyin, tone sandhi, phonemes."""
