@@ -79,16 +79,15 @@ class AlignedText:
         What a replacement shares with the match at both ends keeps its origin; the rest comes
         from what it replaces. A function may return an ``AlignedText`` to say it finely.
         """
-        parts: list[AlignedText] = []
-        done = 0
+        changes = _Changes(self)
         for match in pattern.finditer(self.text):
-            new = match.expand(replacement) if isinstance(replacement, str) else replacement(match)
-            parts.append(self[done : match.start()])
-            parts.append(self._replaced(match.start(), match.end(), new))
-            done = match.end()
-        if not parts:
-            return self
-        return AlignedText.concat((*parts, self[done:]))
+            if not isinstance(replacement, str):
+                new = replacement(match)
+            else:
+                new = match.expand(replacement) if "\\" in replacement else replacement
+            if new != match[0]:
+                changes.replace(match.start(), match.end(), new)
+        return changes.result()
 
     def replace(self, old: str, new: str) -> "AlignedText":
         """Replace every ``old``, as ``str.replace`` does."""
@@ -98,9 +97,9 @@ class AlignedText:
         """Replace each character by what a function makes of it: any number of characters."""
         made = [function(character) for character in self.text]
         joined = "".join(made)
-        if joined == self.text and len(made) == len(joined):
-            return self
         sizes = [len(new) for new in made]
+        if joined == self.text and all(size == 1 for size in sizes):
+            return self
         return AlignedText(
             joined,
             tuple(self.starts[i] for i, size in enumerate(sizes) for _ in range(size)),
@@ -115,20 +114,57 @@ class AlignedText:
             done = match.end()
         yield self[done:]
 
-    def _replaced(self, start: int, end: int, new: "str | AlignedText") -> "AlignedText":
+
+class _Changes:
+    """Gathers a changed text, from front to back: one list a column, so that it is quick."""
+
+    def __init__(self, old: AlignedText) -> None:
+        self._old = old
+        self._done = 0
+        self._texts: list[str] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def replace(self, start: int, end: int, new: str | AlignedText) -> None:
+        """Keep the text up to ``start`` and put ``new`` in the place of what goes to ``end``."""
         if isinstance(new, AlignedText):
-            return new
-        old = self.text[start:end]
-        if old == new:
-            return self[start:end]
+            self._keep(start)
+            self._add(new.text, new.starts, new.ends)
+            self._done = end
+            return
+        old = self._old.text[start:end]
         head = _common_prefix(old, new)
-        tail = _common_prefix(old[head:][::-1], new[head:][::-1])
+        tail = _common_prefix(reversed(old[head:]), reversed(new[head:]))
         middle = new[head : len(new) - tail]
-        inner = AlignedText.from_range(middle, *self.origin(start + head, end - tail))
-        return AlignedText.concat((self[start : start + head], inner, self[end - tail : end]))
+        self._keep(start + head)
+        if middle:
+            first, last = self._old.origin(start + head, end - tail)
+            self._add(middle, (first,) * len(middle), (last,) * len(middle))
+        self._done = end - tail
+
+    def result(self) -> AlignedText:
+        """Return the text with all changes; the old one if there are none."""
+        if not self._done and not self._texts:
+            return self._old
+        self._keep(len(self._old))
+        return AlignedText("".join(self._texts), tuple(self._starts), tuple(self._ends))
+
+    def _keep(self, end: int) -> None:
+        part = slice(self._done, end)
+        self._add(self._old.text[part], self._old.starts[part], self._old.ends[part])
+        self._done = end
+
+    def _add(self, text: str, starts: Sequence[int], ends: Sequence[int]) -> None:
+        self._texts.append(text)
+        self._starts += starts
+        self._ends += ends
 
 
-def _common_prefix(first: str, second: str) -> int:
+def _common_prefix(first: Iterable[str], second: Iterable[str]) -> int:
     """Return how many characters two strings begin with alike."""
-    limit = min(len(first), len(second))
-    return next((i for i in range(limit) if first[i] != second[i]), limit)
+    size = 0
+    for ours, theirs in zip(first, second, strict=False):
+        if ours != theirs:
+            break
+        size += 1
+    return size
