@@ -20,6 +20,7 @@ from functools import cache, lru_cache
 from sovits_serve.errors import InvalidRequest
 from sovits_serve.frontend.aligned_text import AlignedText
 from sovits_serve.frontend.base import Phonemization, Reading, Unit
+from sovits_serve.frontend.chinese.normalization.repairs import repair
 from sovits_serve.frontend.symbols import symbol_ids
 
 _MARKS = frozenset("!?…,.-")
@@ -69,7 +70,8 @@ class CantoneseFrontend:
 
     def phonemize(self, text: AlignedText, readings: Sequence[Reading] = ()) -> Phonemization:
         """Turn text into phonemes; ``readings`` are jyutping."""
-        units = list(to_units(normalize(text, self._is_strict), self._is_strict))
+        said = text if self._is_strict else repair(text)
+        units = list(to_units(normalize(said, self._is_strict), self._is_strict))
         if readings:
             units = _with_readings(units, readings, text)
         return Phonemization("".join(unit.text for unit in units), tuple(units))

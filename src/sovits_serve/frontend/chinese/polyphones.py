@@ -1,6 +1,6 @@
 """Who decides how a character with several readings is read in its sentence.
 
-Without a model, the dictionary words of the sentence decide (``pinyin.py``). A ``PolyphoneModel``
+Without a model, the dictionary words of the sentence decide (``dictionary.py``). A ``PolyphoneModel``
 looks at the whole sentence instead; what it says passes through ``corrections.py`` afterwards.
 """
 

@@ -12,7 +12,7 @@ from sovits_serve.frontend.chinese.normalization.rewriting import reworded
 
 _DIGITS = "零一二三四五六七八九"
 _PLACES = ("", "十", "百", "千")
-_ZEROS_AND_DIGIT = re.compile("(0*)([1-9])")
+_ZEROS_AND_DIGIT = re.compile("(0{0,4})([1-9])")
 _ONE_BY_ONE = str.maketrans("0123456789.", _DIGITS + "点")
 # On the telephone 一 sounds too much like 七. A break in a number is a comma.
 _AS_CODE = str.maketrans("0123456789-", _DIGITS.replace("一", "幺") + "，")
