@@ -1,0 +1,1 @@
+"""English text to phonemes: normalisation, dictionary, homographs, words that no dictionary has."""
