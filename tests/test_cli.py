@@ -1,6 +1,7 @@
 """The command line: what it writes and its exit codes."""
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
@@ -87,12 +88,102 @@ def test_each_failure_has_its_exit_code_and_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plain_text_is_refused_until_a_frontend_exists(model: Path, tmp_path: Path) -> None:
-    """Text without --phonemes is an error, never guessed at."""
-    result = run("say", "hello", "-o", tmp_path / "a.wav", "--model", model)
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("zh", "他在银行工作了3年。"),
+        ("yue", "我哋今晚去食飯。"),
+        ("en", "He paid $5 for 3 apples."),
+        ("ja", "明日は東京に行きます。"),
+        ("ko", "오늘은 날씨가 좋네요."),
+        ("auto", "你好 hello こんにちは 안녕하세요"),
+    ],
+)
+def test_plain_text_is_spoken_in_every_language(
+    model: Path, tmp_path: Path, language: str, text: str
+) -> None:
+    """Text becomes audio in each language, with a transcript of the reference in another."""
+    voice = ("--model", model, "--reference", model / "reference.wav", "--threads", "1")
+    prompt = ("--reference-text", "This is the voice.", "--reference-language", "en")
+    output = tmp_path / "a.wav"
+
+    result = run("say", text, "-o", output, "--language", language, *voice, *prompt, "--seed", "1")
+
+    assert result.exit_code == 0, result.stderr
+    assert soundfile.info(output).duration > 0.4
+
+
+def test_a_file_of_many_sentences_is_spoken_whole(model: Path, tmp_path: Path) -> None:
+    """A text file is read sentence by sentence; pauses and pronunciations in it count."""
+    book = tmp_path / "book.txt"
+    book.write_text("第[一|yi1]句话说完了。<break time='2s'/>\n\n" * 4, encoding="utf-8")
+    voice = ("--model", model, "--reference", model / "reference.wav", "--threads", "1")
+    output = tmp_path / "book.wav"
+
+    result = run("say", book, "-o", output, "-l", "zh", *voice, "--seed", "1")
+
+    assert result.exit_code == 0, result.stderr
+    samples, rate_hz = soundfile.read(output)
+    assert (samples == 0).sum() >= 4 * 2 * rate_hz
+
+
+@pytest.mark.parametrize(
+    ("more", "exit_code", "words"),
+    [
+        (("……",), 65, "text: holds no word"),
+        (("[好|qo3]。",), 65, "qo3"),
+        (("<break time='99s'/>你好",), 65, "99"),
+        (("你好", "--language", "xx"), 2, "xx"),
+        (("你好", "--dictionary", "nowhere.txt"), 78, "nowhere.txt: No such file"),
+    ],
+)
+def test_bad_text_is_an_error_of_its_own(
+    model: Path, tmp_path: Path, more: tuple[str, ...], exit_code: int, words: str
+) -> None:
+    """Nothing to say, impossible readings and bad settings are named, and leave no file."""
+    voice = ("--model", model, "--reference", model / "reference.wav")
+
+    result = run("say", *more, "-o", tmp_path / "a.wav", *voice)
+
+    assert result.exit_code == exit_code
+    assert words in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_phonemize_shows_where_phonemes_come_from() -> None:
+    """Each unit of the text is shown with its phonemes and its range."""
+    result = run("phonemize", "他有3个。Ok", "--lang", "zh")
+
+    assert result.exit_code == 0, result.stderr
+    assert "zh: 他有三个." in result.stdout
+    assert "s an1  <- [2:3] '3'" in result.stdout
+    assert "en: Ok" in result.stdout
+
+
+def test_phonemize_writes_json_and_reads_a_dictionary(tmp_path: Path) -> None:
+    """With --json each segment is an object on a line; the dictionary's reading is in it."""
+    words = tmp_path / "words.txt"
+    words.write_text("重庆\tzhong4 qing4\n", encoding="utf-8")
+
+    result = run("phonemize", "我在重庆工作了三年。", "--json", "--dictionary", words, "-l", "zh")
+
+    (line,) = result.stdout.splitlines()
+    segment = json.loads(line)
+    assert " ".join(segment["phonemes"]).startswith("w o3 z ai4 zh ong4 q ing4")
+    assert segment["pieces"][0]["units"][2] == {
+        "text": "重",
+        "phonemes": ["zh", "ong4"],
+        "start": 2,
+        "end": 3,
+    }
+
+
+def test_phonemize_refuses_what_a_v1_model_cannot_speak() -> None:
+    """The symbol table of v1 models has no Korean."""
+    result = run("phonemize", "안녕하세요", "--symbols", "v1")
 
     assert result.exit_code == 65
-    assert "--phonemes" in result.stderr
+    assert "v1 model" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,13 @@ EXIT_NO_INPUT = 66
 EXIT_FAILED = 70
 EXIT_NO_OUTPUT = 73
 
+_LANGUAGE_HELP = (
+    "Of the text. zh, yue, ja, ko: that and English; all_...: that alone; auto: whatever is found, "
+    "auto_yue: with Han characters as Cantonese."
+)
+_CUT_HELP = "How the text becomes segments; cut0 to cut5 are upstream's methods."
+_DICTIONARY_HELP = "File of words and how to say them; see the README."
+
 app = typer.Typer(
     name="sovits-serve",
     help="Speak with GPT-SoVITS voices.",
@@ -40,6 +47,41 @@ class Version(StrEnum):
     V2 = "v2"
     V2PRO = "v2Pro"
     V2PROPLUS = "v2ProPlus"
+
+
+class Language(StrEnum):
+    """Language modes of text."""
+
+    AUTO = "auto"
+    ZH = "zh"
+    YUE = "yue"
+    EN = "en"
+    JA = "ja"
+    KO = "ko"
+    ALL_ZH = "all_zh"
+    ALL_YUE = "all_yue"
+    ALL_JA = "all_ja"
+    ALL_KO = "all_ko"
+    AUTO_YUE = "auto_yue"
+
+
+class Cut(StrEnum):
+    """Ways to cut text into segments."""
+
+    AUTO = "auto"
+    CUT0 = "cut0"
+    CUT1 = "cut1"
+    CUT2 = "cut2"
+    CUT3 = "cut3"
+    CUT4 = "cut4"
+    CUT5 = "cut5"
+
+
+class Symbols(StrEnum):
+    """Symbol tables of models."""
+
+    V1 = "v1"
+    V2 = "v2"
 
 
 class Size(StrEnum):
@@ -67,12 +109,21 @@ def _root(
 def say(
     text: Annotated[str, typer.Argument(help="Text, a file of it, or - for standard input.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .wav, .flac or .ogg file.")],
+    language: Annotated[
+        Language, typer.Option("--language", "--lang", "-l", help=_LANGUAGE_HELP)
+    ] = Language.AUTO,
+    cut: Annotated[Cut, typer.Option(help=_CUT_HELP)] = Cut.AUTO,
+    dictionary: Annotated[Path | None, typer.Option(help=_DICTIONARY_HELP)] = None,
     model: Annotated[Path | None, typer.Option(help="Directory with the model's files.")] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Recording of the voice, 3 to 10 s, any common format.")
     ] = None,
     reference_text: Annotated[
         str | None, typer.Option(help="What the recording says (phonemes with --phonemes).")
+    ] = None,
+    reference_language: Annotated[
+        Language | None,
+        typer.Option(help="Language of --reference-text; as --language if not given."),
     ] = None,
     auxiliary: Annotated[
         list[Path] | None, typer.Option(help="Another recording of the voice; up to four.")
@@ -103,12 +154,16 @@ def say(
     ] = False,
 ) -> None:
     """Speak TEXT with a voice and write the audio to a file."""
-    from sovits_serve.say import SayJob, read_text, run_say, segment_lines
+    from sovits_serve.say import SayJob, read_text, run_say
     from sovits_serve.synthesizer import SpeechOptions
 
     with _exit_codes():
         job = SayJob(
-            lines=segment_lines(read_text(text)),
+            text=read_text(text),
+            language=language.value,
+            cut=cut.value,
+            dictionary=dictionary,
+            is_phonemes=phonemes,
             output=output,
             directory=model,
             t2s=t2s,
@@ -116,6 +171,7 @@ def say(
             pretrained=pretrained,
             reference=reference,
             reference_text=reference_text,
+            reference_language=None if reference_language is None else reference_language.value,
             auxiliary=tuple(auxiliary or ()),
             is_demo=demo,
             device=device,
@@ -123,10 +179,6 @@ def say(
             threads=threads,
             trim_reference=trim_reference,
         )
-        if not phonemes:
-            raise RequestError(
-                "text: no text frontend is part of this version yet; give phonemes with --phonemes"
-            )
         options = SpeechOptions(
             seed=secrets.randbits(32) if seed is None else seed,
             top_k=top_k or None,
@@ -137,6 +189,36 @@ def say(
             segment_pause_s=pause,
         )
         run_say(job, options)
+
+
+@app.command()
+def phonemize(
+    text: Annotated[str, typer.Argument(help="Text, a file of it, or - for standard input.")],
+    language: Annotated[
+        Language, typer.Option("--language", "--lang", "-l", help=_LANGUAGE_HELP)
+    ] = Language.AUTO,
+    cut: Annotated[Cut, typer.Option(help=_CUT_HELP)] = Cut.AUTO,
+    dictionary: Annotated[Path | None, typer.Option(help=_DICTIONARY_HELP)] = None,
+    symbols: Annotated[
+        Symbols, typer.Option(help="Symbol table: v1 models have their own.")
+    ] = Symbols.V2,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per segment.")] = False,
+) -> None:
+    """Show how TEXT is read: segments, languages, normalised text, phonemes, and where from."""
+    from sovits_serve.phonemize import run_phonemize
+    from sovits_serve.say import read_text
+
+    with _exit_codes():
+        lines = run_phonemize(
+            read_text(text),
+            language.value,
+            cut=cut.value,
+            dictionary=dictionary,
+            symbol_version=symbols.value,
+            as_json=as_json,
+        )
+        for line in lines:
+            _print(line)
 
 
 @models_app.command()

@@ -85,7 +85,32 @@ class EngineConfig:
             )
 
 
-def check_settings(config: EngineConfig) -> None:
+@dataclass(frozen=True)
+class FrontendConfig:
+    """How text becomes segments and phonemes."""
+
+    cut: str = setting(
+        "auto",
+        "how text is cut into segments; cut0 to cut5 are upstream's methods",
+        choices=("auto", "cut0", "cut1", "cut2", "cut3", "cut4", "cut5"),
+    )
+    max_characters: int = setting(
+        50_000, "characters of one request's text", minimum=1, maximum=1 << 24
+    )
+    dictionary: str = setting("", "file of words and how to say them; read again when it changes")
+    g2pw: str = setting(
+        "", "directory of the g2pW model, for Chinese characters with several readings"
+    )
+    g2pw_vocabulary: str = setting(
+        "", "directory with the vocab.txt that g2pW was trained with, if it is not in its own"
+    )
+
+    def __post_init__(self) -> None:
+        """Check every setting against its declaration."""
+        check_settings(self)
+
+
+def check_settings(config: "EngineConfig | FrontendConfig") -> None:
     """Check the values of a config against its declarations.
 
     Raises:

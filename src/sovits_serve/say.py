@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sovits_serve.audio.encoding import check_format, make_writer
 from sovits_serve.checkpoints.atomic_file import atomic_path
-from sovits_serve.config import EngineConfig
+from sovits_serve.config import EngineConfig, FrontendConfig
 from sovits_serve.errors import RequestError, StopCommand
+from sovits_serve.frontend.cleaning import has_words
 from sovits_serve.protocol.messages import PhonemizedText, Reference
 from sovits_serve.synthesizer import SpeechOptions, Synthesizer, load_reference
 
@@ -26,13 +27,19 @@ EXIT_NO_INPUT = 66
 EXIT_NO_OUTPUT = 73
 # Whole libraries have less; a pipe that never ends is not read into memory.
 _MAX_TEXT_BYTES = 16 * 2**20
+# A file of that size holds no more sentences than that.
+_MAX_SEGMENTS = 1_000_000
 
 
 @dataclass(frozen=True)
 class SayJob:
     """What ``say`` was asked for; see the command's options."""
 
-    lines: Sequence[str]
+    text: str
+    language: str
+    cut: str
+    dictionary: Path | None
+    is_phonemes: bool
     output: Path
     directory: Path | None
     t2s: Path | None
@@ -40,6 +47,7 @@ class SayJob:
     pretrained: Path | None
     reference: Path | None
     reference_text: str | None
+    reference_language: str | None
     auxiliary: Sequence[Path]
     is_demo: bool
     device: str
@@ -79,26 +87,16 @@ def _decode(name: str, data: bytes) -> str:
         raise RequestError(f"{name}: not UTF-8 at byte {error.start}") from error
 
 
-def segment_lines(text: str) -> list[str]:
-    """Return the lines that hold something.
-
-    Raises:
-        RequestError: there is none.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise RequestError("text: empty")
-    return lines
-
-
 def run_say(job: SayJob, options: SpeechOptions) -> None:
-    """Speak the job's lines and write the file. Nothing is left behind if it fails.
+    """Speak the job's text and write the file. Nothing is left behind if it fails.
 
     Raises:
         ServingError: anything about model, reference or text is wrong.
         StopCommand: wrong usage, or the output cannot be written.
     """
     check_format(job.output)
+    if not has_words(job.text):
+        raise RequestError("text: holds no word")
     if job.output.is_dir():
         raise StopCommand(f"{job.output}: is a directory", EXIT_NO_OUTPUT)
     if not job.output.parent.is_dir():
@@ -124,15 +122,46 @@ def _speak(job: SayJob, options: SpeechOptions, directory: Path | None, recordin
         dtype=job.dtype,
         num_threads=job.threads,
         long_reference="trim" if job.trim_reference else "reject",
+        max_segments=_MAX_SEGMENTS,
+    )
+    frontend = FrontendConfig(
+        cut=job.cut,
+        max_characters=_MAX_TEXT_BYTES,
+        dictionary="" if job.dictionary is None else str(job.dictionary),
     )
     with Console(stderr=True).status("loading the model"):
         synthesizer = Synthesizer.load(
-            directory, t2s=job.t2s, sovits=job.sovits, pretrained=job.pretrained, config=config
+            directory,
+            t2s=job.t2s,
+            sovits=job.sovits,
+            pretrained=job.pretrained,
+            config=config,
+            frontend_config=frontend,
         )
-    segments = [synthesizer.phonemes(line) for line in job.lines]
-    prompt = synthesizer.phonemes(job.reference_text) if job.reference_text else None
-    reference = load_reference(recording, prompt, job.auxiliary)
+    segments = _segments(job, synthesizer)
+    reference = load_reference(recording, _prompt(job, synthesizer), job.auxiliary)
     _write(job, synthesizer, segments, reference, options)
+
+
+def _segments(job: SayJob, synthesizer: Synthesizer) -> list[PhonemizedText]:
+    """Turn the text into segments, sentence by sentence; of phonemes, each line is one."""
+    if job.is_phonemes:
+        lines = (line.strip() for line in job.text.splitlines())
+        return [synthesizer.phonemes(line) for line in lines if line]
+    segments = []
+    with _progress("reading", len(job.text)) as progress:
+        for segment in synthesizer.frontend.iterate(job.text, job.language):
+            segments.append(segment.phonemized())
+            progress.update(progress.task_ids[0], completed=segment.end)
+    return segments
+
+
+def _prompt(job: SayJob, synthesizer: Synthesizer) -> PhonemizedText | None:
+    if not job.reference_text:
+        return None
+    if job.is_phonemes:
+        return synthesizer.phonemes(job.reference_text)
+    return synthesizer.prompt(job.reference_text, job.reference_language or job.language)
 
 
 def _write(
@@ -149,7 +178,7 @@ def _write(
             atomic_path(job.output) as partial,
             partial.open("wb") as file,
             make_writer(file, check_format(job.output), synthesizer.sample_rate_hz) as writer,
-            _progress(len(segments)) as progress,
+            _progress("speaking", len(segments)) as progress,
         ):
             for chunk in synthesizer.stream(segments, reference, options, is_streaming=False):
                 samples = np.frombuffer(chunk.pcm, dtype="<i2")
@@ -163,12 +192,12 @@ def _write(
 
 
 @contextmanager
-def _progress(num_segments: int) -> Iterator[Progress]:
+def _progress(verb: str, total: int) -> Iterator[Progress]:
     """Show a bar on a terminal, nothing elsewhere."""
     console = Console(stderr=True)
-    columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        progress.add_task("speaking", total=num_segments)
+        progress.add_task(verb, total=total)
         yield progress
 
 

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sovits_serve.audio.decode import AudioLimits, decode_audio
-from sovits_serve.config import EngineConfig
+from sovits_serve.config import EngineConfig, FrontendConfig
 from sovits_serve.errors import InvalidRequest, ServingError, SynthesisError
 from sovits_serve.frontend.symbols import phone_ids
+from sovits_serve.frontend.text_frontend import TextFrontend
 from sovits_serve.protocol.messages import (
     Aborted,
     AudioChunk,
@@ -91,13 +92,21 @@ class Synthesizer:
 
         synthesizer = Synthesizer.load("my-voice")
         reference = load_reference("reference.wav")
-        speech = synthesizer.synthesize([synthesizer.phonemes("n i3 h ao3 .")], reference)
+        speech = synthesizer.synthesize(synthesizer.segments("你好。", "zh"), reference)
     """
 
-    def __init__(self, engine: "EngineCore", *, symbol_version: str, sample_rate_hz: int) -> None:
+    def __init__(
+        self,
+        engine: "EngineCore",
+        *,
+        symbol_version: str,
+        sample_rate_hz: int,
+        frontend_config: FrontendConfig | None = None,
+    ) -> None:
         self.engine = engine
         self.symbol_version = symbol_version
         self.sample_rate_hz = sample_rate_hz
+        self.frontend = TextFrontend(symbol_version, frontend_config)
         self._num_requests = 0
         self._inboxes: dict[str, deque[Message]] = {}
 
@@ -110,6 +119,7 @@ class Synthesizer:
         sovits: Path | str | None = None,
         pretrained: Path | str | None = None,
         config: EngineConfig | None = None,
+        frontend_config: FrontendConfig | None = None,
     ) -> Self:
         """Load a model; see ``checkpoints.locate.locate_model`` for what ``directory`` holds.
 
@@ -129,7 +139,27 @@ class Synthesizer:
             loaded.core,
             symbol_version=loaded.symbol_version,
             sample_rate_hz=loaded.sample_rate_hz,
+            frontend_config=frontend_config,
         )
+
+    def segments(
+        self, text: str, language: str = "auto", *, cut: str | None = None
+    ) -> list[PhonemizedText]:
+        """Turn text into segments; see ``TextFrontend.segments`` for languages and cuts.
+
+        Raises:
+            RequestError: something about the text, the language or the cut is wrong.
+        """
+        found = self.frontend.segments(text, language, cut=cut)
+        return [segment.phonemized() for segment in found]
+
+    def prompt(self, text: str, language: str = "auto") -> PhonemizedText:
+        """Turn the transcript of a reference recording into what ``load_reference`` takes.
+
+        Raises:
+            RequestError: something about the text or the language is wrong.
+        """
+        return self.frontend.prompt(text, language).phonemized()
 
     def phonemes(self, phonemes: str) -> PhonemizedText:
         """Turn phonemes separated by blanks into a segment for this model.

@@ -11,11 +11,13 @@ from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.parity import (
     checkpoints,
     end_to_end,
+    phonemes,
     postprocess,
     reference,
     sampler,
     sovits,
     t2s,
+    text_division,
     text_features,
 )
 from sovits_serve.parity.golden import GoldenDirectory
@@ -24,7 +26,7 @@ from sovits_serve.parity.report import Report, Task, run_task
 
 _SUFFIXES = (".npz", ".ckpt", ".json")
 # Not models of their own, but inputs of other goldens.
-_INPUTS = (".weights.json", ".meta.json", "index.json", "symbols.json")
+_INPUTS = (".weights.json", ".meta.json", "index.json")
 
 
 class UsageError(Exception):
@@ -59,6 +61,8 @@ def run(path: Path, precision: Precision, report: Report, *, only: Sequence[str]
 def find(directory: GoldenDirectory, precision: Precision, report: Report) -> Iterator[Task]:
     """Yield the tasks of every kind of golden, cheap ones first."""
     yield from checkpoints.find(directory, report)
+    yield from text_division.find(directory, report)
+    yield from phonemes.find(directory, report)
     yield from sampler.find(directory, precision, report)
     yield from postprocess.find(directory)
     yield from text_features.find(directory, precision, report)

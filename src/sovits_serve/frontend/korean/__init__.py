@@ -1,0 +1,1 @@
+"""Korean: letters and numbers spelled out, the rules of standard pronunciation, jamo."""
