@@ -17,6 +17,8 @@ from pathlib import Path
 
 import sentences as made_up
 
+# Words that no dictionary has: the first one loads word counts and the network.
+_UNKNOWN_WORDS = "The blorptastic machinelearning of Zyxwvutia."
 # As many HTTP workers have them: the last rows load several languages into one process.
 _ROWS = (*made_up.LANGUAGES, "zh+en", "zh+yue+en+ja+ko")
 
@@ -33,11 +35,14 @@ def main() -> None:
         print(json.dumps(measure(args.child.split("+"), args.sentences, args.repeats)))
         return
     rows = {row: _in_child(row, args) for row in args.languages}
-    print(f"{'languages':17}{'import s':>9}{'first s':>9}{'sentences/s':>13}{'RSS MiB':>9}")
+    print(
+        f"{'languages':17}{'import s':>9}{'first s':>9}{'sentences/s':>13}{'RSS MiB':>9}{'+ unknown':>11}"
+    )
     for name, row in rows.items():
         speeds = " ".join(f"{speed:.0f}" for speed in row["sentences_per_s"].values())
         print(
             f"{name:17}{row['import_s']:9.2f}{row['first_s']:9.2f}{speeds:>13}{row['rss_mib']:9.0f}"
+            f"{row['rss_after_unknown_words_mib']:11.0f}"
         )
     import workloads  # loads torch, which the children must not
 
@@ -65,11 +70,18 @@ def measure(languages: list[str], count: int, repeats: int) -> dict[str, object]
     speeds = {name: _speed(frontend, name, count, repeats) for name in languages}
     heavy = sorted({"torch", "transformers", "nltk"} & sys.modules.keys())
     assert not heavy, f"loaded: {heavy}"
+    resident = _resident_bytes()
+    before = time.perf_counter()
+    if "en" in languages:
+        frontend.segments(_UNKNOWN_WORDS, "en")
+    after = time.perf_counter()
     return {
         "import_s": imported - begin,
         "first_s": first - imported,
         "sentences_per_s": speeds,
-        "rss_mib": _resident_bytes() / 2**20,
+        "rss_mib": resident / 2**20,
+        "unknown_words_s": after - before,
+        "rss_after_unknown_words_mib": _resident_bytes() / 2**20,
     }
 
 

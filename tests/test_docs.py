@@ -100,7 +100,9 @@ def test_architecture_names_every_part() -> None:
 
 
 def _exists(source: Path, name: str) -> bool:
-    return (source / name).exists() or (source / "engine" / name).exists()
+    return any(
+        (folder / name).exists() for folder in (source, source / "engine", source / "frontend")
+    )
 
 
 def test_changelog_starts_with_this_version() -> None:

@@ -224,6 +224,15 @@ def test_prompt_is_one_segment_with_an_end(fakes: dict[str, FakeLanguage]) -> No
     assert segment.text == "第一句话。第二句话。第三句。"
 
 
+def test_warm_up_in_background_tells_when_it_is_done() -> None:
+    """The future ends when the languages of the modes are loaded, or with what went wrong."""
+    frontend = TextFrontend()
+
+    assert frontend.warm_up_in_background(["en", "auto"]).result(timeout=100) is None
+    with pytest.raises(InvalidRequest, match="klingon"):
+        frontend.warm_up_in_background(["klingon"]).result(timeout=100)
+
+
 def test_language_without_its_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,6 +12,12 @@ from tests.golden import DATA
 GROUPS = {
     "bert_tiny",
     "checkpoint_layouts",
+    "frontend_clean",
+    "frontend_langseg",
+    "frontend_modes",
+    "frontend_zh_g2pw_injected",
+    "merge_short_text",
+    "pinyin_to_symbol",
     "postprocess",
     "ref_features",
     "s2_v1_tiny",
@@ -19,8 +25,10 @@ GROUPS = {
     "s2_v2Pro_tiny",
     "s2_v2_tiny",
     "sampler",
+    "symbols",
     "t2s_v1025",
     "t2s_v65",
+    "text_split",
 }
 
 

@@ -150,7 +150,7 @@ class LanguageRegistry:
                 return JapaneseFrontend(reads_signs=not self._is_strict)
         from sovits_serve.frontend.korean.frontend import KoreanFrontend
 
-        return KoreanFrontend()
+        return KoreanFrontend(is_strict=self._is_strict)
 
     def _polyphones(self) -> PolyphoneModel | None:
         """Return the model for characters with several readings, if one is configured."""
