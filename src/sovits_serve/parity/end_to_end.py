@@ -59,6 +59,7 @@ def _golden(
 def _steps(golden: RequestGolden, report: Report) -> Iterator[Step]:
     request = golden.request
     yield Step(f"{request.name}/prompt_semantic", partial(_check_prompt, golden))
+    yield Step(f"{request.name}/text", partial(_check_text, request))
     yield Step(f"{request.name}/batches", partial(_check_batches, request))
     if request.is_greedy:
         yield Step(f"{request.name}/tokens", partial(request_tokens.check, golden))
@@ -72,6 +73,14 @@ def _check_prompt(golden: RequestGolden) -> Iterator[Check]:
     ours = golden.voice().conditioning.prompt_semantic
     recorded = golden.request.arrays.tensor("prompt_semantic").flatten()
     yield limits.equal(f"{golden.request.name}/prompt_semantic", ours, recorded)
+
+
+def _check_text(request: RecordedRequest) -> Iterator[Check]:
+    """Compare what our frontend makes of the request's text, sentence by sentence."""
+    if request.spoken:
+        recorded = [list(sentence.phone_ids) for group in request.texts for sentence in group]
+        ours = [list(sentence.phone_ids) for sentence in request.spoken]
+        yield limits.same(f"{request.name}/text", ours, recorded)
 
 
 def _check_batches(request: RecordedRequest) -> Iterator[Check]:

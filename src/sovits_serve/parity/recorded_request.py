@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sovits_serve.frontend.symbols import symbol_table
 from sovits_serve.parity import batching, text_spans
 from sovits_serve.parity.generation import Recorded, batched_end, serial_end
 from sovits_serve.parity.golden import (
@@ -22,6 +23,7 @@ from sovits_serve.parity.golden import (
     records,
     text,
 )
+from sovits_serve.parity.request_text import spoken_sentences
 from sovits_serve.parity.sampler import read_params
 from sovits_serve.parity.streaming import StreamCall
 from sovits_serve.protocol.messages import PhonemizedText, SamplingParams, TextSpan
@@ -30,6 +32,7 @@ from sovits_serve.protocol.messages import PhonemizedText, SamplingParams, TextS
 _DEFAULTS: Mapping[str, object] = {
     "aux_ref_audio_paths": [],
     "prompt_text": "",
+    "text_split_method": "cut1",
     "top_k": 15,
     "top_p": 1.0,
     "temperature": 1.0,
@@ -254,7 +257,30 @@ class RecordedRequest:
         language = text(self.setting("text_lang"))
         return self._text(text(item["norm"]), integers(item["phones"]), language)
 
+    @cached_property
+    def spoken(self) -> list[PhonemizedText]:
+        """The sentences that our own frontend makes of the request's text; none without a text."""
+        source = text(record(self.meta["request"]).get("text") or "")
+        if not source:
+            return []
+        sentences = spoken_sentences(
+            source,
+            text(self.setting("text_lang")),
+            text(self.setting("text_split_method")),
+            self.symbol_version,
+            is_streaming=self.is_streaming,
+        )
+        return [sentence.phonemized() for sentence in sentences]
+
+    @property
+    def symbol_version(self) -> str:
+        """Return which symbol table the request's phoneme ids are of."""
+        return "v1" if len(self.symbols) == len(symbol_table("v1")) else "v2"
+
     def _text(self, norm: str, ids: Sequence[int], language: str) -> PhonemizedText:
+        for ours in self.spoken:
+            if ours.phone_ids == tuple(ids):
+                return PhonemizedText(tuple(ids), ours.spans, norm)
         if not text_spans.has_features(language):
             return PhonemizedText(tuple(ids), text=norm)
         found = text_spans.spans(norm, [self.symbols[index] for index in ids])
