@@ -21,6 +21,7 @@ from sovits_serve.frontend.aligned_text import AlignedText
 from sovits_serve.frontend.base import Reading
 from sovits_serve.frontend.chinese.normalization.repairs import repair_mixed
 from sovits_serve.frontend.cleaning import clean, has_words
+from sovits_serve.frontend.korean.repairs import repair_mixed as repair_korean
 from sovits_serve.frontend.languages import (
     LanguageRun,
     collapse_blanks,
@@ -206,18 +207,23 @@ class TextFrontend:
 
     def _pieces(self, text: AlignedText, asked: _Asked) -> list[Piece]:
         text = collapse_blanks(text)
-        if not self._is_strict and self._is_chinese(asked):
-            text = repair_mixed(text)
+        if not self._is_strict:
+            text = self._repaired(text, asked)
         runs = split_by_mode(text, asked.mode, keep_all=not self._is_strict)
         if not self._is_strict:
             runs = self._sayable(runs, asked)
         forced = overlapping(asked.forced, *text.origin(0, len(text)))
         return [self._piece(run, forced) for run in carve(runs, forced)]
 
-    def _is_chinese(self, asked: _Asked) -> bool:
-        """Return whether numbers and units of a text are to be read in Chinese."""
+    def _repaired(self, text: AlignedText, asked: _Asked) -> AlignedText:
+        """Write out numbers and units before those in Latin letters are taken for English."""
         language = asked.mode.removeprefix("all_")
-        return language in {"zh", "yue"} or (language.startswith("auto") and asked.is_chinese)
+        if language in {"zh", "yue"} or (language.startswith("auto") and asked.is_chinese):
+            return repair_mixed(text)
+        if language == "ko":
+            self.languages.frontend("ko", text.text)  # says so if its library is missing
+            return repair_korean(text)
+        return text
 
     def _sayable(self, runs: list[LanguageRun], asked: _Asked) -> list[LanguageRun]:
         """Give every word to a language that can say it; marks alone to the mode's own."""

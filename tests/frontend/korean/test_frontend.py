@@ -12,7 +12,7 @@ from sovits_serve.frontend.korean.frontend import KoreanFrontend
 from sovits_serve.frontend.symbols import phone_ids, symbol_ids
 from tests.golden import DATA
 
-FRONTEND = KoreanFrontend()
+FRONTEND = KoreanFrontend(is_strict=True)
 
 
 def phonemes(text: str) -> str:

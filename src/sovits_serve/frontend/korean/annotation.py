@@ -9,6 +9,7 @@ mapped, not read, so that processes share it.
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -57,6 +58,38 @@ def marks(text: str) -> list[str]:
     Source: g2pk2 0.0.3, utils.py, annotate. Differs: long texts are analysed in parts.
     """
     return [mark for start, end in _windows(text) for mark in _window_marks(text[start:end])]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a text: its place, its tag ("NNBC" is a counter), its reading ("" if unknown).
+
+    ``sense`` is what the dictionary says of a noun: "지명" is a place.
+    """
+
+    text: str
+    start: int
+    tag: str
+    sense: str
+    reading: str
+
+    @property
+    def end(self) -> int:
+        """Return where the word ends."""
+        return self.start + len(self.text)
+
+
+def words(text: str) -> Iterator[Word]:
+    """Yield the words of a text; white space is in none of them."""
+    for start, end in _windows(text):
+        window = text[start:end].translate(_UNREADABLE)
+        done = 0
+        for surface, feature in _analyzer().features(window):
+            done = window.index(surface, done)
+            tag, sense, _, reading = feature.split(",")[:4]
+            known = "" if reading == "*" else reading
+            yield Word(surface, start + done, tag, sense, known)
+            done += len(surface)
 
 
 def warm_up() -> None:
@@ -113,13 +146,17 @@ class _Analyzer:
 
     def tokens(self, text: str) -> list[tuple[str, str]]:
         """Return the words of a text and their tags."""
+        return [(word, feature.partition(",")[0]) for word, feature in self.features(text)]
+
+    def features(self, text: str) -> list[tuple[str, str]]:
+        """Return the words of a text and all that the dictionary says of them."""
         with self._lock:
             self._lattice.set_sentence(text)
             self._tagger.parse(self._lattice)
             found = []
             node = self._lattice.bos_node().next
             while node is not None and node.next is not None:
-                found.append((node.surface, node.feature.partition(",")[0]))
+                found.append((node.surface, node.feature))
                 node = node.next
             self._lattice.clear()
         return found

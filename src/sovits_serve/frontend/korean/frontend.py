@@ -3,7 +3,8 @@
 A unit is one syllable as it is spelled before the rules of pronunciation ("세", "시" of "3시"), one
 blank or one mark; text that a reading was given for is one unit.
 
-Source: GPT-SoVITS 48b1a01, text/korean.py, g2p. Differs: g2pk2's rules are in this package.
+Source: GPT-SoVITS 48b1a01, text/korean.py, g2p. Differs: g2pk2's rules are in this package; words
+that upstream loses or misreads (``repairs.py``), unless strict.
 """
 
 import re
@@ -19,6 +20,7 @@ from sovits_serve.frontend.korean.idioms import say_idioms
 from sovits_serve.frontend.korean.letters import spell_letters
 from sovits_serve.frontend.korean.numerals import spell_numbers
 from sovits_serve.frontend.korean.pronunciation import Sound, pronounce
+from sovits_serve.frontend.korean.repairs import repair
 
 _LETTERS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎㅏㅐㅓㅔㅗㅜㅡㅣ"
 _MARKS = "!,-.?…_[]"
@@ -32,7 +34,14 @@ _RIEUL_AFTER_PARTICLE = re.compile("(?<=[ㅇㄹ]ㅡㄹ )ㄹ")
 
 
 class KoreanFrontend:
-    """Reads Korean."""
+    """Reads Korean.
+
+    Args:
+        is_strict: do what upstream does and no more, also where it loses or misreads words.
+    """
+
+    def __init__(self, *, is_strict: bool = False) -> None:
+        self._is_strict = is_strict
 
     def warm_up(self) -> None:
         """Load the morphological analysis."""
@@ -61,7 +70,8 @@ class KoreanFrontend:
 
     def phonemize(self, text: AlignedText, readings: Sequence[Reading] = ()) -> Phonemization:
         """Turn text into phonemes; a text's last syllable is followed by a full stop."""
-        spelled = say_idioms(spell_letters(compose(text)))
+        prepared = text if self._is_strict else repair(text)
+        spelled = say_idioms(spell_letters(compose(prepared)))
         spelled, marks = spell_numbers(spelled, annotation.marks(spelled.text))
         sounds = list(_sounds(spelled, marks, readings))
         pronounce(sounds)
@@ -72,7 +82,7 @@ class KoreanFrontend:
             for sound, letters in zip(sounds, said, strict=True)
         ]
         _add_stop(units, said)
-        return Phonemization(text.text, tuple(units))
+        return Phonemization(prepared.text, tuple(units))
 
 
 def _sounds(
