@@ -223,6 +223,37 @@ def test_cantonese_reads_repaired_text() -> None:
     assert "".join(unit.text for unit in units) == "佢畀咗五美元."
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("我——我不知道——真的", "我,我不知道,真的"),
+        ("《三体》——刘慈欣", "三体,刘慈欣"),
+        ("你——！", "你!"),
+        ("身高1米78，1米80", "身高一米七八,一米八"),
+        ("1米78厘米", "一米七十八厘米"),
+        ("约3.1415926和116.3974589度", "约三点一四一五九二六和一百一十六点三九七四五八九度"),
+        ("打了101次，250字，第105集", "打了一百零一次,二百五十字,第一百零五集"),
+        ("101次列车", "幺零幺次列车"),
+        ("5w块，月薪5k-8k", "五万块,月薪五千至八千"),
+        ("以3-1获胜，比分102-98，2-0领先", "以三比一获胜,比分一百零二比九十八,二比零领先"),
+        ("算式3-1=2", "算式三减一等于二"),
+        ("一共10÷2=5", "一共十除以二等于五"),
+        ("歼-20和长征-5", "歼二十和长征五"),
+        ("气温-5℃", "气温零下五度"),
+    ],
+)
+def test_what_people_write_every_day(text: str, expected: str) -> None:
+    """Dashes pause; heights, scores, models, colloquial amounts and long decimals are read."""
+    assert read(text) == expected
+
+
+def test_number_behind_a_label_is_a_code() -> None:
+    """Not one of hundreds of millions, in English."""
+    repaired = repair_mixed(AlignedText.of("QQ：123456789，加我"))
+
+    assert normalize(repaired).text.startswith(",幺二三四五六七八九")
+
+
 @pytest.mark.parametrize("function", [repair, repair_mixed, name_rare_ideographs])
 @given(
     text=st.text() | st.text("0123456789.,-~:/%$￥° mkgh年月日元第从到=<>½々〇\n一", max_size=60)

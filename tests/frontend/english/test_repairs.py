@@ -50,7 +50,10 @@ def test_signs_are_read_or_part_words(text: str, words: str) -> None:
         ),
         ("13.3km/h and 1 kg", "thirteen point three kilometers per hour and one kilogram"),
         ("v1.2.3", "v one point two point three"),
-        ("1,2,3 or 1,234", "one, two, three or twelve thirty-four"),
+        (
+            "1,2,3 or 1,234.5",
+            "one, two, three or one thousand, two hundred thirty-four point five",
+        ),
         ("3:2", "three to two"),
         ("It's -5", "It's negative five"),
         ("It was 1969. 5 left", "It was nineteen sixty-nine. five left"),
@@ -111,3 +114,38 @@ def test_long_runs_of_one_piece_are_taken(piece: str) -> None:
     text = repair(AlignedText.of(piece * 15_000))
 
     assert len(text.text) == len(text.starts) == len(text.ends)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("See you at 8:30 tonight", "See you at eight thirty tonight"),
+        ("15:30 or 0:15", "three thirty P M or twelve fifteen A M"),
+        ("1:23:45", "one twenty-three forty-five"),
+        (
+            "for $1,199.99",
+            "for one thousand, one hundred ninety-nine dollars and ninety-nine cents",
+        ),
+        ("(555) 123-4567", "five five five, one two three, four five six seven"),
+        ("+44 20 7946 0958", "plus four four, two zero, seven nine four six, zero nine five eight"),
+        (
+            "agent 007, 0800 123 456",
+            "agent zero zero seven, zero eight zero zero, one two three, four five six",
+        ),
+        ("open 24/7, split 50/50, 3/4", "open twenty-four seven, split fifty fifty, three fourths"),
+        ("10-15 minutes, won 3-1", "ten to fifteen minutes, won three to one"),
+        ("$5-10 or 20%-30%", "five to ten dollars or twenty percent to thirty percent"),
+        (
+            "555-1234, 1-2-3, 10-5=5",
+            "five hundred fifty-five-twelve thirty-four, one-two-three, ten-five equals five",
+        ),
+        ("99\u00a2 and .5", "ninety-nine cents and zero point five"),
+        ("an iPhone 5s and an A6L", "an i Phone five s and an A six L"),
+        ("Henry VIII, Malcolm X", "Henry the eighth, Malcolm X"),
+        ("a >= 3, x < 5 and I <3 you", "a is at least three, x is less than five and I you"),
+        ("PPT\u30015G, QQ\uff1a123", "P P T, five G, Q Q, one hundred twenty-three"),
+    ],
+)
+def test_what_people_write_every_day_is_said_as_they_say_it(text: str, words: str) -> None:
+    """Times without a.m., prices, telephone numbers, pairs and ranges; no mark glues words."""
+    assert _words(text).replace(",", ", ").replace(",  ", ", ") == words

@@ -51,6 +51,32 @@ def test_chinese_text_makes_all_its_segments_chinese() -> None:
     assert _settled(("ja", "世界。"), is_chinese=True, home="yue") == [("yue", "世界。")]
 
 
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [("ja", "この漢字は「"), ("zh", "中国」"), ("ja", "と読みます。")],
+        [("zh", "中国、"), ("ja", "韓国、日本の三カ国が参加した。")],
+        [("zh", "『人間失格』"), ("ja", "は太宰治の作品です。")],
+    ],
+)
+def test_word_within_a_japanese_sentence_is_japanese(runs: list[tuple[str, str]]) -> None:
+    """Nothing but the phrase says Chinese, and all around it is Japanese."""
+    assert _settled(*runs) == [("ja", "".join(text for _, text in runs))]
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [("zh", "大家好！"), ("ja", "こんにちは！")],
+        [("zh", "我喜歡"), ("ja", "「夜に駆ける」"), ("zh", "這首歌")],
+        [("en", "She said "), ("zh", "你好 "), ("en", "and "), ("ja", "さようなら")],
+    ],
+)
+def test_chinese_beside_japanese_stays(runs: list[tuple[str, str]]) -> None:
+    """Another sentence, or common words of Chinese."""
+    assert _settled(*runs) == runs
+
+
 def test_word_that_japanese_cannot_read_is_chinese() -> None:
     """Words with a character that Japanese lacks are Mandarin, the words around them stay."""
     run = LanguageRun("ja", AlignedText.of("手紙を書く。手纸用完了、龘。"))

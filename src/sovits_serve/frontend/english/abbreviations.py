@@ -3,6 +3,7 @@
 import re
 
 from sovits_serve.frontend.aligned_text import AlignedText
+from sovits_serve.frontend.english import numbers
 
 # Before a name; the full stop is no end of a sentence.
 _TITLES = {
@@ -52,6 +53,14 @@ _ROMAN = re.compile(
     rf"\b({'|'.join(f'[{word[0].upper()}{word[0]}]{word[1:]}' for word in _NUMBERED.split())}) "
     r"(?=[IVXLC])(X{0,3}|XL|LX{0,3}|XC|C)(IX|IV|V?I{0,3})\b"
 )
+_REIGNING = (
+    "Alexander Benedict Catherine Charles Christian Edward Elizabeth Ferdinand Francis Frederick George "
+    "Gregory Gustav Henry Innocent Ivan James Leo Louis Mary Napoleon Nicholas Paul Peter Philip Pius "
+    "Ptolemy Ramesses Ramses Richard Urban Wilhelm William"
+)
+_REGNAL = re.compile(
+    rf"\b({'|'.join(_REIGNING.split())}) (?=[IVX]{{2}}|V\b)(X{{0,2}}(?:IX|IV|V?I{{0,3}}))\b"
+)
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
@@ -63,6 +72,9 @@ def expand_abbreviations(text: AlignedText) -> AlignedText:
 
 def read_roman_numerals(text: AlignedText) -> AlignedText:
     """Read Roman numerals behind words that numbers follow: "Chapter IV", "World War II"."""
+    text = text.sub(
+        _REGNAL, lambda match: f"{match[1]} the {numbers.ordinal(str(_value(match[2])))}"
+    )
     return text.sub(_ROMAN, lambda match: f"{match[1]} {_value(match[2] + match[3])}")
 
 

@@ -11,6 +11,7 @@ from heapq import merge
 
 from sovits_serve.frontend.aligned_text import AlignedText
 from sovits_serve.frontend.base import Phonemization, Reading, Unit
+from sovits_serve.frontend.english.capitals import lower_capitals
 from sovits_serve.frontend.english.homographs import Homographs
 from sovits_serve.frontend.english.normalization import normalize
 from sovits_serve.frontend.english.readings import parse_reading
@@ -73,7 +74,7 @@ class EnglishFrontend:
         words that upstream drops or misreads (``repairs.py``, ``homographs.py``), unless strict.
         """
         self.warm_up()
-        prepared = text if self._is_strict else repair(text)
+        prepared = text if self._is_strict else repair(lower_capitals(text, self._words.knows))
         normal = normalize(prepared, is_strict=self._is_strict)
         units = list(self._units(normal))
         if readings:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 from sovits_serve.frontend.aligned_text import AlignedText
@@ -36,7 +37,24 @@ _OPERAND_BEFORE = re.compile(r"(?:\d|(?<![A-Za-z'])[A-Za-z])$")
 _OPERAND_AFTER = re.compile(r"(?:\d|[A-Za-z](?![A-Za-z']))")
 _SHARP = re.compile(r"(?<=\b[A-GJ])#")
 _PLUS_PLUS = re.compile(r"(?<=[A-Za-z])\+\+")
-_WORDS = (
+_COMPARISONS = {
+    "<": "is less than",
+    ">": "is greater than",
+    "<=": "is at most",
+    "≤": "is at most",
+    ">=": "is at least",
+    "≥": "is at least",
+    "!=": "is not equal to",
+    "≠": "is not equal to",
+    "≈": "is about",
+}
+
+
+def _comparison(match: re.Match[str]) -> str:
+    return f" {_COMPARISONS[match[0].strip()]} "
+
+
+_WORDS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"&amp;|&"), " and "),
     (re.compile(r"@"), " at "),
     (_SHARP, " sharp "),
@@ -44,7 +62,15 @@ _WORDS = (
     (_PLUS_PLUS, " plus plus "),
     (re.compile(r"(?<=[A-Za-z0-9])\+(?=[\s.,!?]|$)"), " plus "),
     (re.compile(r"\+(?=[A-Za-z0-9])"), " plus "),
-    (re.compile(r"(?<=[A-Za-z0-9])=(?=[A-Za-z0-9])"), " equals "),
+    (re.compile(r"(?<!\s)\s*+(?:[<>!]=|[≤≥≠≈])\s*+(?=[A-Za-z0-9.√∞-])"), _comparison),
+    (re.compile(r"(?<![^\s])<3+(?![\w.])"), " "),  # a heart
+    (re.compile(r"(?<=[A-Za-z0-9)]) [<>] (?=[A-Za-z0-9(-])"), _comparison),
+    (re.compile(r"(?<=[A-Za-z0-9)]) {0,3}=(?=[A-Za-z0-9(√∞-])"), " equals "),
+    (re.compile(r"√"), " square root of "),
+    (re.compile(r"∞"), " infinity "),
+    (re.compile(r"(?<=\d)\s?÷\s?(?=\d)"), " divided by "),
+    (re.compile(r"(?<=\d)¢"), " cents"),
+    (re.compile(r"(?<=[A-Za-z0-9])\^(?=[A-Za-z0-9])"), " to the power of "),
     (re.compile(r"(?<=\d)\s?[x×](?=\s?\d)"), " by "),
     (re.compile(r"°(?![CF]\b)"), " degrees "),
     (re.compile(r"§"), " section "),
@@ -59,7 +85,7 @@ _APART = re.compile(
     r"|[^\sA-Za-z0-9'.,?!\-$£%°/+×÷=:;：；，、。！？\"“”«»„\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff–—⁰-ⁿˣʸ]+"
 )
 _DASH = re.compile(r"(?<![\s\-–—])\s*+[-–—]++\s*+")
-_CLAUSE = re.compile(r"(?<!\s)\s*+[;:：；，、](?=\D|$)")
+_CLAUSE = re.compile(r"(?<!\s)\s*+(?:[;：；，、]|:(?=\D|$)|(?<=[A-Za-z]):)")
 _BLANK_BEFORE_MARK = re.compile(r"(?<=\w) +(?=[,.!?])")
 _DOTS = re.compile(r"\.{2,}")
 

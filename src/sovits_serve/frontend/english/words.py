@@ -5,6 +5,7 @@ import threading
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+from sovits_serve.frontend.english.colloquial import READINGS, shortened
 from sovits_serve.frontend.english.lexicon import Lexicon, Phonemes
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _CACHED_WORDS = 16384
 class WordReader:
     """Reads single words. What it needs is loaded when a word first needs it.
 
-    With ``is_strict`` it guesses some numbers, as upstream does.
+    With ``is_strict`` it guesses some numbers, and spells interjections, as upstream does.
     """
 
     def __init__(self, *, is_strict: bool = False) -> None:
@@ -67,6 +68,10 @@ class WordReader:
         Source: GPT-SoVITS 48b1a01, text/english.py, en_G2p.qryword. Differs: no dictionary of names
         (its origin is unknown); what is longer than any word is spelled.
         """
+        if not self._is_strict and len(word) <= _MAX_WORD:
+            word = shortened(word, self.knows)
+            if word in READINGS:
+                return READINGS[word]
         if len(word) > 1:
             known = self.lexicon.find(word)
             if known:
@@ -78,12 +83,19 @@ class WordReader:
         number = _NUMBER.fullmatch(word)
         if number and not (self._is_strict and word in _MISREAD_NUMBERS):
             return self.read(number[1]) + self.read(number[2])
+        pieces = word.split("-")
+        if not self._is_strict and len(pieces) > 1 and all(map(self.knows, pieces)):
+            return tuple(phoneme for piece in pieces for phoneme in self.read(piece))
         with self._lock:
             parts = self._splitter.split(_NO_LETTER.sub("", word))
             guess = self._network.predict(word) if len(parts) == 1 else ()
         if len(parts) == 1:
             return guess or self.spell(word)
         return tuple(phoneme for part in parts for phoneme in self.read(part))
+
+    def knows(self, word: str) -> bool:
+        """Return whether a word in lower case needs neither spelling nor guessing."""
+        return word in READINGS or self.lexicon.find(word) is not None
 
     def spell(self, word: str) -> Phonemes:
         """Return the names of the letters; an apostrophe or a hyphen is a short break."""

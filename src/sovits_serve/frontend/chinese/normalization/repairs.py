@@ -16,6 +16,7 @@ from sovits_serve.frontend.chinese.normalization.repairs_characters import (
     mark_newlines,
     name_signs,
     name_single_characters,
+    pause_at_dashes,
     plain_signs,
     separate_numbers,
 )
@@ -25,9 +26,11 @@ from sovits_serve.frontend.chinese.normalization.repairs_chronology import (
     mend_durations,
 )
 from sovits_serve.frontend.chinese.normalization.repairs_numbers import (
+    read_codes,
     read_decimal_fractions,
     read_grouped_digits,
     read_large_counts,
+    read_long_decimals,
     read_negative_decimals,
     read_phone_numbers,
     read_ratios,
@@ -59,6 +62,7 @@ _STEPS = tuple(
         (mark_newlines, "\n"),
         (plain_signs, "[％﹪－−﹣‐‑＋﹢＝﹦．／⁄∕*＊✕✖⨯x＄￡￦∶]"),
         (read_phone_numbers, "[-+ ]"),
+        (read_codes, "[米:：-]"),
         (mend_dates, "[-/.]"),
         (mend_clocks, "[:：]"),
         (read_money, "[A-Z$€£₩₽₹￥¥]"),
@@ -68,13 +72,15 @@ _STEPS = tuple(
         (read_ranges, _OF_RANGES),
         (read_degrees, "[°℃℉′‰摄]"),
         (mend_durations, "年"),
-        (read_ratios, "[:：]"),
+        (read_ratios, "[:：-]"),
+        (read_long_decimals, "[.]"),
         (read_decimal_fractions, "/"),
         (read_grouped_digits, ","),
         (read_large_counts, "[0-9]{3}"),
         (read_two, "2"),
         (read_negative_decimals, "-"),
-        (name_signs, "[-/=<>＜＞±\u2200-\u22ff⩽⩾]"),
+        (name_signs, "[-/=<>＜＞±×÷\u2200-\u22ff⩽⩾]"),
+        (pause_at_dashes, "[—―]"),
         (separate_numbers, "[ —《》【】<>{}()（）#&@“”_|\\\\]"),
     )
 )

@@ -60,6 +60,10 @@ _WEEKDAY = "一二三四五六日天"
 _WEEKDAYS = re.compile(
     f"(?<=[周期拜][{_WEEKDAY}])(?P<to>[-~～—–])(?=(?:周|星期|礼拜)?[{_WEEKDAY}])"
 )
+# A pause, which the normaliser drops: 我——我不知道.
+_DASH = re.compile(r"(?<=[\w”’」』》）)])(?P<dash>[—―]{1,4})(?=[\w“‘「『《（(])")
+_DIVIDED = re.compile("(?<=[0-9)）])(?P<sign> ?÷ ?)(?=[0-9(（])")
+_TIMES = re.compile("(?<=[0-9)）])(?P<sign> ?× ?)(?=[0-9(（])")
 # What the normaliser drops, so that the numbers on both sides would become one.
 _BETWEEN_NUMBERS = re.compile(
     r"(?<=[0-9])(?P<gap> ++(?![0-9]{3}(?![0-9]))| *+[—《》【】<>{}()（）#&@“”_|\\]"
@@ -131,6 +135,9 @@ def name_signs(text: AlignedText) -> AlignedText:
     text = rewrite(text, _NAMED_SIGN, sign=lambda sign: reworded(sign, _SIGN_NAMES[sign.text]))
     text = rewrite(text, _LESS_OR_GREATER, sign=_read_comparison)
     is_formula = "=" in text.text
+    text = rewrite(text, _DIVIDED, sign="除以")
+    if is_formula:
+        text = rewrite(text, _TIMES, sign="乘")
     text = rewrite(text, _EQUALS, sign="等于")
     text = rewrite(text, _WEEKDAYS, to="至")
     text = rewrite(text, _SLASH, slash="除以" if is_formula else "，")
@@ -139,6 +146,11 @@ def name_signs(text: AlignedText) -> AlignedText:
 
 def _read_comparison(sign: AlignedText) -> AlignedText:
     return reworded(sign, _COMPARED[sign.text[0]] + ("等于" if len(sign) > 1 else ""))
+
+
+def pause_at_dashes(text: AlignedText) -> AlignedText:
+    """Make a comma of a dash between words."""
+    return rewrite(text, _DASH, dash="，")
 
 
 def separate_numbers(text: AlignedText) -> AlignedText:

@@ -7,6 +7,7 @@ from sovits_serve.frontend.chinese.normalization.numbers import (
     read_as_code,
     read_cardinal,
     read_number,
+    read_one_by_one,
 )
 from sovits_serve.frontend.chinese.normalization.repairs_patterns import (
     DECIMALS,
@@ -47,7 +48,26 @@ _STATED_RATIO = re.compile(
     f"(?:{_RATIO_BEFORE})(?:[是为约]|定格在)? ?(?P<ratio>[0-9]{{1,4}}[:：][0-9]{{1,4}})(?![0-9:：.])"
     f"|(?<![0-9:：.])(?P<score>[0-9]{{1,3}}[:：][0-9]{{1,3}})(?=的比分|{_SCORE_AFTER})"
 )
-_PARTS = re.compile("(?P<colon>[:：])|(?P<number>[0-9]+)")
+_RESULT = "[战取获大险完小]?[胜赢贏]|[输輸负負败敗平惜告击擊]|领先|領先|落后|落後|横扫|逆转|力克|淘汰|不敌|的比分"
+# A hyphen is arithmetic elsewhere.
+_HYPHEN_SCORE = re.compile(
+    "(?<=比分)[是为]? ?(?P<stated>[0-9]{1,3}-[0-9]{1,3})(?![0-9.,:：/=-])"
+    f"|(?<![0-9A-Za-z.,:：/+-])(?P<score>[0-9]{{1,3}}-[0-9]{{1,3}})(?={_RESULT})"
+)
+_PARTS = re.compile("(?P<colon>[:：-])|(?P<number>[0-9]+)")
+# Upstream takes seven digits behind a point for a telephone number.
+_LONG_DECIMAL = re.compile(
+    r"(?<![0-9A-Za-z.,+-])(?P<value>[0-9]{1,20}\.[0-9]{6,})(?![0-9.%‰A-Za-z]| [0-9])|[0-9.]++"
+)
+# 1米78 is a height. What follows Latin letters and a colon is no amount either.
+_HEIGHT = re.compile(
+    "(?<![0-9.])(?P<metres>[12])(?P<unit>米)(?P<rest>[0-9]{2})(?![0-9.,多余几])(?! ?[-~～至到米厘公个人]| ?[A-Za-z])"
+)
+_LABELLED = re.compile("^[:：] ?(?P<code>[0-9]{5,12})(?![0-9A-Za-z.,:：%-])")
+_MODEL = re.compile(
+    "(?<=[歼轰苏图运])(?P<hyphen>-)(?=[0-9])"
+    "|(?<=米格|东风|长征|北斗|神舟|天宫|天舟|嫦娥|鹰击|红旗|巨浪|快舟|枭龙|幻影)(?P<other>-)(?=[0-9])"
+)
 
 _DECIMAL_FRACTION = re.compile(
     rf"(?<![0-9A-Za-z./])(?P<numerator>{NUMBER})/(?P<denominator>{NUMBER})(?![0-9A-Za-z/]|\.[0-9])"
@@ -62,7 +82,8 @@ _NEGATIVE_DECIMAL = re.compile(
 # behind the bar follow long numbers too, but upstream reads up to six digits before them.
 _COUNTED_ALWAYS = (
     "克|公斤|公里|公分|公顷|公尺|纳米|海里|英[里尺寸镑亩]|欧元|港[币元]|日元|韩元|人民币|新?台币|卢布"
-    "|兆|千?瓦|伏|赫兹|大?卡|平[米方]|立方|摄氏度|华氏度|种|句|倍|步|遍"
+    "|兆|千?瓦|伏|赫兹|大?卡|平[米方]|立方|摄氏度|华氏度|种|句|倍|步|遍|次(?![列品序级])|字|回|招|声"
+    "|集(?![团合])|首|项|款|幅|封|颗|粒|瓶|杯|碗|桌|餐|顿|轮|局"
 )
 _COUNTED_LONG = (
     "元|块|美元|人(?!工)|个|次|名|位|户|家|件|辆|台|套|本|册|吨|斤|米|亩|字|年|天|小时|分钟|条|张|只|头|株|棵|枚"
@@ -91,9 +112,26 @@ def _read_phone(phone: AlignedText) -> AlignedText:
     return read_as_code(phone.strip("+").sub(_GAPS, lambda _: "-"))
 
 
+def read_codes(text: AlignedText) -> AlignedText:
+    """Read heights (1米78), labelled numbers (QQ：12345) and models (歼-20) as people do."""
+    text = rewrite(text, _HEIGHT, rest=_read_height)
+    text = rewrite(text, _LABELLED, code=read_as_code)
+    return rewrite(text, _MODEL, hyphen="", other="")
+
+
+def _read_height(digits: AlignedText) -> AlignedText:
+    return read_one_by_one(digits[:1] if digits.text[1] == "0" else digits)
+
+
+def read_long_decimals(text: AlignedText) -> AlignedText:
+    """Read decimals of many digits."""
+    return rewrite(text, _LONG_DECIMAL, value=read_number)
+
+
 def read_ratios(text: AlignedText) -> AlignedText:
     """Read the colon of 3:2 and 16:9 and of stated scores; what can be a time of day is one."""
     text = rewrite(text, _STATED_RATIO, ratio=_read_parts, score=_read_parts)
+    text = rewrite(text, _HYPHEN_SCORE, stated=_read_parts, score=_read_parts)
     return rewrite_matches(text, _RATIO, _read_ratio)
 
 

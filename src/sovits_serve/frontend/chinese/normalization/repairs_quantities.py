@@ -84,7 +84,7 @@ _UNITS = {
             "ns:纳秒 μs:微秒 ms:毫秒 s:秒 min:分钟 h:小时 "
             "Hz:赫兹 kHz:千赫兹 KHz:千赫兹 MHz:兆赫兹 GHz:吉赫兹 dB:分贝 db:分贝 "
             "kW:千瓦 MW:兆瓦 kWh:千瓦时 V:伏 kV:千伏 mV:毫伏 mA:毫安 mAh:毫安时 Ω:欧姆 "
-            "Pa:帕 kPa:千帕 MPa:兆帕 kJ:千焦 cal:卡 kcal:千卡"
+            "Pa:帕 kPa:千帕 MPa:兆帕 kJ:千焦 cal:卡 kcal:千卡 w:万 k:千"
         ).split()
     ),
 }
@@ -93,7 +93,10 @@ _PER = {name: _UNITS[name] for name in ("h", "s", "min", "kg", "g", "L", "mL", "
 _PER |= {name: spoken for name, spoken in _UNITS.items() if name[-1] in "2²3³"}
 _PER |= {"s²": "二次方秒", "s2": "二次方秒", "d": "天"}
 _ANY_PER = "|".join(sorted(_PER, key=len, reverse=True))
-_UNIT_END = "(?![A-Za-z0-9²³])"
+# 4k电视 is no amount.
+_UNIT_END = (
+    "(?![A-Za-z0-9²³])(?!(?<=k) ?(?:视频|电视|屏|显示|分辨率|画[质面]|[超高]清|蓝光|修复|摄))"
+)
 _WHOLE_UNIT = f"(?:{LATIN_UNITS})(?:/(?:{_ANY_PER}))?+{_UNIT_END}"
 _NOT_IN_A_NAME = "(?<![A-Za-z] )(?<![A-Za-z]-)"
 _QUANTITY = re.compile(
@@ -101,7 +104,7 @@ _QUANTITY = re.compile(
     f"(?:(?P<first>{AMOUNT})(?P<first_unit> ?{_WHOLE_UNIT})?(?P<to>{TO_MARK}|[到至]))?"
     f"(?P<sign>{NEGATIVE})?(?P<value>{AMOUNT})(?P<unit> ?{_WHOLE_UNIT})|[0-9]++"
 )
-_PER_LATIN = re.compile(f"(?<=[元角分块币])(?P<per>/(?:{_ANY_PER}){_UNIT_END})")
+_PER_LATIN = re.compile(f"(?<=[元角分块币万亿])(?P<per>/(?:{_ANY_PER}){_UNIT_END})")
 
 _FAHRENHEIT = re.compile(
     f"{NUMBER_START}(?P<value>{NUMBER})(?P<degrees> ?(?:℉|°F(?![A-Za-z])))|[0-9]++"
