@@ -1,7 +1,7 @@
 """The command line. Imports nothing heavy: each command loads what it needs.
 
 Exit codes: 0 done; 2 wrong usage; 65 the text, phonemes or reference are bad; 66 an input file
-cannot be read; 70 synthesis failed; 73 the output cannot be written; 78 a setting is bad; 79 a
+cannot be read; 70 synthesis failed; 73 the output cannot be written; 78 a setting is bad or a library is missing; 79 a
 checkpoint is bad; 130 interrupted.
 """
 
@@ -21,13 +21,16 @@ EXIT_BAD_REQUEST = 65
 EXIT_NO_INPUT = 66
 EXIT_FAILED = 70
 EXIT_NO_OUTPUT = 73
+EXIT_SETUP = 78
+_ENGINE_LIBRARIES = frozenset({"torch", "transformers", "safetensors"})
 
 _LANGUAGE_HELP = (
-    "Of the text. zh, yue, ja, ko: that and English; all_...: that alone; auto: whatever is found, "
-    "auto_yue: with Han characters as Cantonese."
+    "Language of TEXT. auto: whatever is found; auto_yue: the same with Han characters as Cantonese; "
+    "zh, yue, ja, ko: that and English; en; all_zh, all_yue, all_ja, all_ko: that language as far "
+    "as possible."
 )
-_CUT_HELP = "How the text becomes segments; cut0 to cut5 are upstream's methods."
-_DICTIONARY_HELP = "File of words and how to say them; see the README."
+_CUT_HELP = "How TEXT becomes segments: auto (at sentences), or upstream's cut0 to cut5."
+_DICTIONARY_HELP = "File of words and how to say them; docs/text.md says how it is written."
 
 app = typer.Typer(
     name="sovits-serve",
@@ -110,9 +113,9 @@ def say(
     text: Annotated[str, typer.Argument(help="Text, a file of it, or - for standard input.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .wav, .flac or .ogg file.")],
     language: Annotated[
-        Language, typer.Option("--language", "--lang", "-l", help=_LANGUAGE_HELP)
+        Language, typer.Option("--language", "--lang", "-l", metavar="MODE", help=_LANGUAGE_HELP)
     ] = Language.AUTO,
-    cut: Annotated[Cut, typer.Option(help=_CUT_HELP)] = Cut.AUTO,
+    cut: Annotated[Cut, typer.Option(metavar="METHOD", help=_CUT_HELP)] = Cut.AUTO,
     dictionary: Annotated[Path | None, typer.Option(help=_DICTIONARY_HELP)] = None,
     model: Annotated[Path | None, typer.Option(help="Directory with the model's files.")] = None,
     reference: Annotated[
@@ -195,9 +198,9 @@ def say(
 def phonemize(
     text: Annotated[str, typer.Argument(help="Text, a file of it, or - for standard input.")],
     language: Annotated[
-        Language, typer.Option("--language", "--lang", "-l", help=_LANGUAGE_HELP)
+        Language, typer.Option("--language", "--lang", "-l", metavar="MODE", help=_LANGUAGE_HELP)
     ] = Language.AUTO,
-    cut: Annotated[Cut, typer.Option(help=_CUT_HELP)] = Cut.AUTO,
+    cut: Annotated[Cut, typer.Option(metavar="METHOD", help=_CUT_HELP)] = Cut.AUTO,
     dictionary: Annotated[Path | None, typer.Option(help=_DICTIONARY_HELP)] = None,
     symbols: Annotated[
         Symbols, typer.Option(help="Symbol table: v1 models have their own.")
@@ -294,6 +297,10 @@ def _exit_codes() -> Iterator[None]:
         _stop(error.message, EXIT_FAILED)
     except OSError as error:
         _stop(f"{error.filename}: {error.strerror or error}", EXIT_NO_INPUT)
+    except ModuleNotFoundError as error:
+        if error.name not in _ENGINE_LIBRARIES:
+            raise
+        _stop(f"this command needs {error.name}: pip install 'sovits-serve[engine]'", EXIT_SETUP)
     except KeyboardInterrupt:
         _stop("interrupted", 130)
 

@@ -61,7 +61,7 @@ def read_text(argument: str) -> str:
 
     Raises:
         RequestError: what was read is no UTF-8 text, or too long.
-        StopCommand: standard input is closed.
+        StopCommand: standard input is closed, or the argument is a directory.
         OSError: the file cannot be read.
     """
     if argument == "-":
@@ -69,10 +69,15 @@ def read_text(argument: str) -> str:
             raise StopCommand("standard input: closed", EXIT_NO_INPUT)
         return _decode("standard input", sys.stdin.buffer.read(_MAX_TEXT_BYTES + 1))
     try:
-        is_file = Path(argument).is_file()
+        path = Path(argument)
+        is_file, is_directory = path.is_file(), path.is_dir()
     except (OSError, ValueError):  # too long for a file name, or a NUL: it is the text itself
-        is_file = False
+        is_file = is_directory = False
+    if is_directory:
+        raise StopCommand(f"{argument}: is a directory", EXIT_NO_INPUT)
     if not is_file:
+        if argument.endswith(".txt") and not any(map(str.isspace, argument)):
+            _say(f"{argument}: no such file; reading these words themselves")
         return argument
     with Path(argument).open("rb") as file:
         return _decode(argument, file.read(_MAX_TEXT_BYTES + 1))

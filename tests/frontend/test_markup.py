@@ -171,7 +171,6 @@ def test_compact_form_is_a_reading(word: str, reading: str, notation: str) -> No
         "<phonemes/>",
         "< break/>",
         "a<break",
-        "<speak version='1.1'>",
         "[[x]]",
         "]|[",
         "C:\\dir",
@@ -242,3 +241,20 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     assert list(marked.text.starts) == sorted(set(marked.text.starts))
     assert all(text[reading.start : reading.end].strip() for reading in marked.readings)
     assert all(text[pause.position] == "<" for pause in marked.breaks)
+
+
+def test_ssml_loses_its_other_tags_and_entities() -> None:
+    """A text that begins with <speak> is SSML: tags go, sentences end lines, entities are read."""
+    text = '<speak version="1.1"><p><s>Q&amp;A</s><s>Hi<break time="1s"/> you</s></p></speak>'
+
+    marked = parse_markup(text)
+
+    assert marked.text.text.split() == ["Q&A", "Hi", "you"]
+    assert len(marked.breaks) == 1
+    at = marked.text.text.index("&")
+    assert marked.text.origin(at, at + 1) == (text.index("&"), text.index("&") + 1)
+
+
+def test_tags_outside_ssml_are_text() -> None:
+    """Without <speak> at the beginning nothing but our own tags is taken out."""
+    assert parse_markup("a <b>c</b> &amp; <speak>d").text.text == "a <b>c</b> &amp; <speak>d"

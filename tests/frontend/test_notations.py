@@ -2,7 +2,13 @@
 
 import pytest
 
-from sovits_serve.frontend.notations import EXAMPLES, is_well_formed, notation_of
+from sovits_serve.frontend.notations import (
+    EXAMPLES,
+    canonical,
+    is_plain_choice,
+    is_well_formed,
+    notation_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +54,38 @@ def test_tones_are_pinyin_and_jyutping_but_nothing_else() -> None:
     assert is_well_formed("hang2", "jyutping")
     assert not is_well_formed("hang2", "kana")
     assert not is_well_formed("カナ", "pinyin")
+
+
+@pytest.mark.parametrize(
+    ("word", "reading", "expected"),
+    [
+        ("银行", "YIN2 HANG2", "yin2 hang2"),
+        ("银行", "yin2hang2", "yin2 hang2"),
+        ("银行", "yín háng", "yin2 hang2"),
+        ("女子", "nǚ zi", "nü3 zi5"),
+        ("tomato", "t ah0 m ey1 t ow0", "T AH0 M EY1 T OW0"),
+        ("东京", " トーキョー ", "トーキョー"),
+        ("yes", "no", "no"),
+        ("a", "é", "é"),
+    ],
+)
+def test_what_is_nearly_a_reading_is_one(word: str, reading: str, expected: str) -> None:
+    """Capitals, missing blanks, tone marks and small ARPAbet are understood; other text is not."""
+    assert canonical(word, reading) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "reading", "expected"),
+    [
+        ("はい", "いいえ", True),
+        ("예", "아니오", True),
+        ("남", "여", True),
+        ("읽다", "익따", False),
+        ("꽃잎", "꼰닙", False),
+        ("東京", "トーキョー", False),
+        ("tomato", "토마토", False),
+    ],
+)
+def test_two_words_of_one_language_are_no_reading(word: str, reading: str, expected: bool) -> None:
+    """A choice in brackets stays text: what is read in kana is not, and hangul sounds alike."""
+    assert is_plain_choice(word, reading) is expected

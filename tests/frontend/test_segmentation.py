@@ -64,7 +64,7 @@ def test_cut_inside_a_sentence_gets_a_comma() -> None:
     ("text", "expected"),
     [
         ("第一章\n很久以前有一个人。", "第一章，很久以前有一个人。"),
-        ("One\n\nTwo and three.", "One, Two and three."),
+        ("One\n\nTwo and three.", "One. Two and three."),
         ("好。\n走吧我们。", "好。 走吧我们。"),
         ("It was\nraining all day.", "It was raining all day."),
     ],

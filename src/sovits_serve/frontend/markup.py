@@ -4,18 +4,26 @@ r"""Inline control of how text is spoken: pauses, and how a word is read.
     <phoneme py="yin2 hang2">银行</phoneme>  <phoneme alphabet="pinyin" ph="yin2 hang2">银行</phoneme>
     [银行|yin2 hang2]  [tomato|T AH0 M EY1 T OW0]  [東京|トーキョー]
 
-``[word|reading]`` counts only if the reading is well formed in one of the notations. Everything
-else with ``< > [ ]`` is plain text, other tags too. ``\<`` and ``\[`` are the plain characters.
+``[word|reading]`` counts only if the reading is (nearly) well formed in one of the notations. Everything
+else with ``< > [ ]`` is plain text, other tags too, unless the text begins with ``<speak>``: then
+they are left out, and XML's entities are characters. ``\<`` and ``\[`` are the plain characters.
 Positions are those of the text as it was given.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import unescape
 
 from sovits_serve.errors import InvalidRequest
 from sovits_serve.frontend.aligned_text import AlignedText
-from sovits_serve.frontend.notations import EXAMPLES, LANGUAGES, notation_of
+from sovits_serve.frontend.notations import (
+    EXAMPLES,
+    LANGUAGES,
+    canonical,
+    is_plain_choice,
+    notation_of,
+)
 
 MAX_TAGS = 10_000
 MAX_BREAK_S = 10.0
@@ -40,7 +48,7 @@ _PHONEME_FORMS = (
 )
 
 _CONTROL = re.compile(
-    r"\\[<\[]|</?(?P<tag>break|phoneme)(?=[\s/>])|\[(?P<word>[^\[\]|<>\\\n]++)\|(?P<reading>[^\[\]|<>\\\n]++)\]",
+    r"\\[<\[]|</?(?P<tag>break|phoneme)(?=[\s/>])|\[(?P<word>[^\[\]|｜<>\\\n]++)[|｜](?P<reading>[^\[\]|｜<>\\\n]++)\]",
     re.IGNORECASE,
 )
 _AFTER_TAG = "(?:(?<=break)|(?<=phoneme))"
@@ -53,6 +61,10 @@ _ATTRIBUTE = re.compile(r"(?<![A-Za-z:\-])([A-Za-z:\-]++)\s*+=\s*+(?:\"([^\"]*+)
 _BREAK_END = re.compile(r"(?<=>)\s*+</break\s*+>", re.IGNORECASE)
 _TAG_END = re.compile(_AFTER_TAG + r"\s*+>", re.IGNORECASE)
 _TIME = re.compile(r"\+?([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})\s?(ms|s)", re.IGNORECASE)
+_SSML_START = re.compile(r"\s*+(?:<\?xml[^<>]{0,200}>\s*+)?<speak[\s>]", re.IGNORECASE)
+_SSML_PART = re.compile(
+    r"</?(?P<name>[A-Za-z!?][\w:\-]{0,40})[^<>]{0,1000}>|&(?P<entity>amp|lt|gt|quot|apos);"
+)
 _SHOWN = 40  # characters of a value in a message
 
 
@@ -98,7 +110,17 @@ def parse_markup(text: str) -> MarkedText:
     position = 0
     while match := _CONTROL.search(text, position):
         position = parser.read(match)
-    return parser.result()
+    marked = parser.result()
+    if not _SSML_START.match(text):
+        return marked
+    return replace(marked, text=marked.text.sub(_SSML_PART, _without_ssml))
+
+
+def _without_ssml(match: re.Match[str]) -> str:
+    """Return what is left of another tag of SSML (a line end for a sentence), or an entity."""
+    if match["entity"]:
+        return unescape(match[0])
+    return "\n" if match["name"].lower() in {"p", "s"} else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +205,8 @@ class _Parser:
         stop = start + len(content.strip())
         if start >= stop:
             raise _error(self._open.position, f"<phoneme> without content; write {_PHONEME_FORMS}")
-        reading = MarkedReading(start, stop, self._open.notation, self._open.reading)
+        said = canonical(self._text[start:stop], self._open.reading)
+        reading = MarkedReading(start, stop, self._open.notation, said)
         self._readings.append(reading)
         self._open = None
         self._skip(position, end.end())
@@ -191,9 +214,10 @@ class _Parser:
 
     def _compact(self, match: re.Match[str]) -> int:
         """Read ``[word|reading]``, if it is that."""
-        word, reading = match["word"], match["reading"].strip()
+        word = match["word"]
+        reading = canonical(word, match["reading"].strip())
         notation = notation_of(reading)
-        if notation is None or not word.strip():
+        if notation is None or not word.strip() or is_plain_choice(word.strip(), reading):
             return match.start() + 1
         if self._open is not None:
             raise _error(match.start(), "[word|reading] inside <phoneme>; readings do not nest")

@@ -8,15 +8,14 @@ text that upstream drops, or reads in a language that cannot say it, goes to one
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from threading import Thread
 
 from sovits_serve.config import FrontendConfig
-from sovits_serve.errors import InvalidRequest, ServingError, TextTooLong
+from sovits_serve.errors import InvalidRequest, TextTooLong
 from sovits_serve.frontend.aligned_text import AlignedText
 from sovits_serve.frontend.base import Reading
 from sovits_serve.frontend.chinese.normalization.repairs import repair_mixed
@@ -138,9 +137,9 @@ class TextFrontend:
 
     def warm_up_in_background(self, modes: Iterable[str]) -> "Future[None]":
         """Do the same in a thread of its own; the future tells when, or what went wrong."""
-        done: Future[None] = Future()
-        wanted = tuple(modes)
-        Thread(target=_run_into, args=(done, lambda: self.warm_up(wanted)), daemon=True).start()
+        executor = ThreadPoolExecutor(1, "frontend-warm-up")
+        done = executor.submit(self.warm_up, tuple(modes))
+        executor.shutdown(wait=False)
         return done
 
     def _check_length(self, text: str) -> None:
@@ -255,15 +254,6 @@ class TextFrontend:
             start, end = run.text.origin(found.start, found.end)
             if not any(one.start < end and start < one.end for one in written):
                 yield Reading(start, end, found.reading)
-
-
-def _run_into(done: "Future[None]", work: Callable[[], None]) -> None:
-    try:
-        work()
-    except ServingError as error:
-        done.set_exception(error)
-    else:
-        done.set_result(None)
 
 
 def _at_breaks(marked: MarkedText) -> Iterator[AlignedText | Break]:

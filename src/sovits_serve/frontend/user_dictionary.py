@@ -5,6 +5,7 @@ starts a comment. A line ``[zh]``, ``[yue]``, ``[en]``, ``[ja]`` or ``[ko]`` set
 the lines after it; before the first such line the notation of the reading tells. Knows no phonemes.
 """
 
+import logging
 import re
 import threading
 import time
@@ -16,8 +17,17 @@ from stat import S_ISREG
 
 from sovits_serve.errors import ConfigError, InvalidRequest
 from sovits_serve.frontend.markup import MarkedReading
-from sovits_serve.frontend.notations import EXAMPLES, LANGUAGES, TONES, is_well_formed, notation_of
+from sovits_serve.frontend.notations import (
+    EXAMPLES,
+    LANGUAGES,
+    TONES,
+    canonical,
+    is_well_formed,
+    notation_of,
+)
 from sovits_serve.frontend.segmentation.weight import is_east_asian, is_hangul
+
+_log = logging.getLogger(__name__)
 
 MAX_BYTES = 10 << 20
 MAX_ENTRIES = 100_000
@@ -184,6 +194,7 @@ class UserDictionary:
             if not isinstance(error, _BadLine):
                 self._stamp = None  # look again next time, even if nothing changes
             self._problem = _reason(self._path, error)
+            _log.warning("dictionary not read again, the last good entries stay: %s", self._problem)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -276,12 +287,14 @@ def _entry(content: str, notation: str | None, number: int) -> _Entry:
     word, reading = _divided(unicodedata.normalize("NFC", content))
     if not word or not reading:
         raise _BadLine(
-            number, f"{content[:_SHOWN]!r} is no entry; write a word, a tab or '=', and its reading"
+            number,
+            f"{content[:_SHOWN]!r} is no entry; write a word, a tab, two blanks or '=', and its reading",
         )
     if len(word) > MAX_WORD_CHARACTERS:
         raise _BadLine(
             number, f"a word of {len(word)} characters; the limit is {MAX_WORD_CHARACTERS}"
         )
+    reading = canonical(word, reading)
     if notation is None:
         notation = notation_of(reading)
     elif not is_well_formed(reading, notation):

@@ -91,7 +91,10 @@ def _without_newline(match: re.Match[str]) -> str:
     is_wrapped_line = match[0].count("\n") == 1 and before.islower() and after.islower()
     if before in MARKS or is_wrapped_line:
         return " "
-    return "，" if is_east_asian(before or after) else ", "
+    is_paragraph = match[0].count("\n") > 1
+    if is_east_asian(before or after):
+        return "。" if is_paragraph else "，"
+    return ". " if is_paragraph else ", "
 
 
 def _ended(text: AlignedText, language: str, *, is_continued: bool) -> AlignedText:
