@@ -20,6 +20,7 @@ from sovits_serve.frontend.aligned_text import AlignedText
 from sovits_serve.frontend.base import Reading
 from sovits_serve.frontend.chinese.normalization.repairs import repair_mixed
 from sovits_serve.frontend.cleaning import clean, has_words
+from sovits_serve.frontend.japanese.repairs import repair_mixed as repair_japanese
 from sovits_serve.frontend.korean.repairs import repair_mixed as repair_korean
 from sovits_serve.frontend.languages import (
     LanguageRun,
@@ -222,7 +223,7 @@ class TextFrontend:
         if language == "ko":
             self.languages.frontend("ko", text.text)  # says so if its library is missing
             return repair_korean(text)
-        return text
+        return repair_japanese(text) if language == "ja" else text
 
     def _sayable(self, runs: list[LanguageRun], asked: _Asked) -> list[LanguageRun]:
         """Give every word to a language that can say it; marks alone to the mode's own."""
