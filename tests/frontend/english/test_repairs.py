@@ -135,6 +135,7 @@ def test_long_runs_of_one_piece_are_taken(piece: str) -> None:
         ("open 24/7, split 50/50, 3/4", "open twenty-four seven, split fifty fifty, three fourths"),
         ("10-15 minutes, won 3-1", "ten to fifteen minutes, won three to one"),
         ("$5-10 or 20%-30%", "five to ten dollars or twenty percent to thirty percent"),
+        ("100% -3%", "one hundred percent negative three percent"),
         (
             "555-1234, 1-2-3, 10-5=5",
             "five hundred fifty-five-twelve thirty-four, one-two-three, ten-five equals five",

@@ -24,7 +24,7 @@ _PAIR = re.compile(r"(?<![\w.,/])(\d{1,2})/(\d{1,2})(?![\w/]|[.,]\d)")
 _PAIRS = frozenset({(24, 7), (9, 11)})
 _RANGE = re.compile(r"(?<![\w.,/$£€¥+=-])(\d{1,4})-(\d{1,4})(?![\w/=-]|[.,]\d| ?=)")
 _MONEY_RANGE = re.compile(r"([$£€])(\d[\d,.]{0,20})\s?[-–]\s?\1?(?=\d)")
-_PERCENT_RANGE = re.compile(r"(?<=\d%)\s?[-–]\s?(?=\d)")
+_PERCENT_RANGE = re.compile(r"(?<=\d%)(?:[-–]|\s[-–]\s)(?=\d)")  # "5% -3%" is none
 _GROUPED_SUM = re.compile(r"([$£])([12],\d{3})(?:\.(\d\d))?+(?![\d]|[.,]\d)")
 _GROUPED_NUMBER = re.compile(r"(?<![\w.,$£])([12],\d{3})(?:\.(\d++))?+(?!\d|,\d|[.]\d)")
 _DECADE = re.compile(r"(?<![\d.,])(?:'(?=\d0s)|(1\d|20)(?=\d0s))(\d)0'?s\b")
