@@ -61,7 +61,7 @@ _ATTRIBUTE = re.compile(r"(?<![A-Za-z:\-])([A-Za-z:\-]++)\s*+=\s*+(?:\"([^\"]*+)
 _BREAK_END = re.compile(r"(?<=>)\s*+</break\s*+>", re.IGNORECASE)
 _TAG_END = re.compile(_AFTER_TAG + r"\s*+>", re.IGNORECASE)
 _TIME = re.compile(r"\+?([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})\s?(ms|s)", re.IGNORECASE)
-_SSML_START = re.compile(r"\s*+(?:<\?xml[^<>]{0,200}>\s*+)?<speak[\s>]", re.IGNORECASE)
+_SSML_START = re.compile(r"\A\s*+(?:<\?xml[^<>]{0,200}>\s*+)?<speak[\s>]", re.IGNORECASE)
 _SSML_PART = re.compile(
     r"</?(?P<name>[A-Za-z!?][\w:\-]{0,40})[^<>]{0,1000}>|&(?P<entity>amp|lt|gt|quot|apos);"
 )
