@@ -53,9 +53,15 @@ class EnglishFrontend:
 
     def warm_up(self) -> None:
         """Load everything, also what only unknown words need: half a second, 65 MiB."""
+        self._load()
+        with self._loading:
+            self._words.read("blorptastic")
+
+    def _load(self) -> None:
+        """Load the dictionary and the homographs."""
         if not self._is_loaded:
             with self._loading:
-                self._words.read("blorptastic")
+                self._words.read("warm")
                 self._tagger(["use"])
                 self._is_loaded = True
 
@@ -73,7 +79,7 @@ class EnglishFrontend:
         Source: GPT-SoVITS 48b1a01, text/english.py, g2p, and text/cleaner.py, clean_text. Differs:
         words that upstream drops or misreads (``repairs.py``, ``homographs.py``), unless strict.
         """
-        self.warm_up()
+        self._load()
         prepared = text if self._is_strict else repair(lower_capitals(text, self._words.knows))
         normal = normalize(prepared, is_strict=self._is_strict)
         units = list(self._units(normal))
