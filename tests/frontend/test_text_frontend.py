@@ -189,6 +189,15 @@ def test_mandarin_pieces_are_spans_for_bert(fakes: dict[str, FakeLanguage]) -> N
     )
 
 
+def test_long_mandarin_is_several_spans(fakes: dict[str, FakeLanguage]) -> None:
+    """BERT reads at most 510 characters at once: a longer piece is given to it in parts."""
+    segment = make(fakes).one_segment("好" * 1200, "zh")
+    spans = segment.phonemized().spans
+
+    assert [len(span.text) for span in spans] == [510, 510, 180]
+    assert [span.start for span in spans] == [0, 510, 1020]
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "version", "error", "words"),
     [

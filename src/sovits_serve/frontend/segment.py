@@ -11,6 +11,8 @@ from sovits_serve.frontend.base import Unit
 from sovits_serve.frontend.symbols import symbol_ids
 from sovits_serve.protocol.messages import PhonemizedText, TextSpan
 
+# BERT reads 512 tokens, two of them its own; numbers can make a text longer than it was.
+_MAX_SPAN = 510
 _SILENT = frozenset("! ? … , . - _ SP SP2 SP3 UNK 空 停 [ ]".split())
 
 
@@ -86,6 +88,10 @@ class Segment:
         start = 0
         for piece in self.pieces:
             counts = tuple(len(unit.phonemes) for unit in piece.units)
-            if piece.language == "zh" and counts:
-                yield TextSpan(start, piece.normalized, counts)
-            start += sum(counts)
+            if piece.language != "zh":
+                start += sum(counts)
+                continue
+            for first in range(0, len(counts), _MAX_SPAN):
+                part = slice(first, first + _MAX_SPAN)
+                yield TextSpan(start, piece.normalized[part], counts[part])
+                start += sum(counts[part])
