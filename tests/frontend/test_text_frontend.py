@@ -114,6 +114,28 @@ def test_strict_frontend_does_as_upstream(fakes: dict[str, FakeLanguage]) -> Non
     assert languages_of(strict, "今天去タワー，안녕。", "zh") == [("zh", "今天去タワー，안녕。")]
 
 
+def test_strict_frontend_makes_strict_languages() -> None:
+    """Held to upstream, the languages that it makes itself are held to it, too."""
+    texts = {is_strict: TextFrontend(is_strict=is_strict) for is_strict in (True, False)}
+
+    assert texts[True].one_segment("大概5-8个人。", "zh").normalized == "大概五减八个人."
+    assert texts[False].one_segment("大概5-8个人。", "zh").normalized == "大概五到八个人."
+
+
+def test_warm_up_loads_what_finds_languages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modes that look for languages load the models for that; English alone does not."""
+    loaded: list[str] = []
+    monkeypatch.setattr(
+        "sovits_serve.frontend.text_frontend.load_models", lambda: loaded.append("models")
+    )
+    frontend = TextFrontend()
+
+    frontend.warm_up(["en"])
+    assert not loaded
+    frontend.warm_up(["ko"])
+    assert loaded
+
+
 def test_written_reading_reaches_its_language(fakes: dict[str, FakeLanguage]) -> None:
     """A reading of the piece's own language leaves the piece whole."""
     text = '我在<phoneme py="hang2">行</phoneme>里工作呢。'

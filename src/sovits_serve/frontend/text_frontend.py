@@ -26,6 +26,7 @@ from sovits_serve.frontend.languages import (
     LanguageRun,
     collapse_blanks,
     join_runs,
+    load_models,
     split_by_mode,
     spoken_by,
 )
@@ -62,8 +63,8 @@ class _Asked:
 class TextFrontend:
     """Turns text into segments for models of one symbol table ("v1" or "v2").
 
-    Raises ``ConfigError`` if the configured dictionary is bad. With ``is_strict`` it does what upstream does and no more, for comparison: text that upstream
-    drops is dropped.
+    Raises ``ConfigError`` if the configured dictionary is bad. With ``is_strict`` it does what
+    upstream does and no more, for comparison: text that upstream drops is dropped.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class TextFrontend:
     ) -> None:
         self.symbol_version = symbol_version
         self.config = config or FrontendConfig()
-        self.languages = languages or LanguageRegistry(symbol_version, self.config)
+        self.languages = languages or LanguageRegistry(
+            symbol_version, self.config, is_strict=is_strict
+        )
         path = self.config.dictionary
         self.dictionary = UserDictionary(Path(path), self._check_reading) if path else None
         self._is_strict = is_strict
@@ -100,7 +103,10 @@ class TextFrontend:
     def iterate(
         self, text: str, mode: str = "auto", *, cut: str | None = None
     ) -> Iterator[Segment]:
-        """Yield the segments one by one, as ``segments`` returns them; checks come first."""
+        """Yield the segments one by one, as ``segments`` returns them.
+
+        What concerns the whole text is checked at once, the rest as it is read.
+        """
         mode = check_mode(mode, self.symbol_version)
         self._check_length(text)
         marked = parse_markup(text)
@@ -134,7 +140,10 @@ class TextFrontend:
     def warm_up(self, modes: Iterable[str]) -> None:
         """Load what the given modes need before somebody waits for it."""
         for mode in modes:
-            self.languages.warm_up(check_mode(mode, self.symbol_version))
+            known = check_mode(mode, self.symbol_version)
+            if known != "en":
+                load_models()
+            self.languages.warm_up(known)
 
     def warm_up_in_background(self, modes: Iterable[str]) -> "Future[None]":
         """Do the same in a thread of its own; the future tells when, or what went wrong."""
