@@ -2,13 +2,14 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from sovits_serve import __version__
+from sovits_serve import __version__, builtin
 from sovits_serve.checkpoints.layout import write_t2s
 from sovits_serve.checkpoints.load import load_t2s
 from sovits_serve.checkpoints.random_model import write_random_model
@@ -16,6 +17,7 @@ from sovits_serve.cli import app
 from sovits_serve.errors import StopCommand
 from sovits_serve.models.spec import ModelVersion
 from sovits_serve.say import read_text
+from tests.stand_in import write_stand_in
 
 
 @pytest.fixture(scope="module")
@@ -260,13 +262,102 @@ def test_nobody_can_lay_a_trap_beside_the_output(model: Path, tmp_path: Path) ->
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("option", ["--model", "--t2s", "--sovits", "--pretrained"])
-def test_a_model_beside_demo_is_wrong_usage(tmp_path: Path, option: str) -> None:
-    """--demo does not quietly take the place of a model that was named."""
-    result = run("say", "h", "--phonemes", "-o", tmp_path / "a.wav", "--demo", option, tmp_path)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--t2s", "a.ckpt"), "both --t2s and --sovits"),
+        (("--sovits", "a.pth", "--reference", "a.wav"), "both --t2s and --sovits"),
+        (("--t2s", "a", "--sovits", "b"), "--reference"),
+        (("--pretrained", "."), "--pretrained: is for a model of your own"),
+        (("--voice", "max-en", "--reference", "a.wav"), "--voice, or --reference"),
+        (("--reference-text", "Hello."), "go with --reference"),
+        (("--auxiliary", "a.wav"), "go with --reference"),
+    ],
+)
+def test_options_that_do_not_fit_are_wrong_usage(
+    tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    """What was named is used or refused, and never quietly replaced by the built-in voice."""
+    result = run("say", "Hello.", "-o", tmp_path / "a.wav", *options)
 
     assert result.exit_code == 2
-    assert "--demo" in result.stderr
+    assert words in result.stderr
+
+
+def test_nothing_but_a_text_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in voice speaks English and Chinese; others of it have names."""
+    monkeypatch.setattr(builtin, "FOLDER", str(write_stand_in(tmp_path / "model")))
+    options = ("--seed", "1", "--threads", "1")
+    names = ("default", "onyx", "nobody")
+
+    results = [
+        run("say", "Hi! 你好。", "-o", tmp_path / f"{name}.wav", "--voice", name, *options)
+        for name in names
+    ]
+    plain = run("say", "Hi! 你好。", "-o", tmp_path / "a.wav", *options)
+
+    assert [result.exit_code for result in (plain, *results)] == [0, 0, 0, 65], plain.stderr
+    spoken = [(tmp_path / f"{name}.wav").read_bytes() for name in ("a", "default", "onyx")]
+    assert spoken[0] == spoken[1] != spoken[2]
+    assert "'nobody' is not known; there is ada-en" in results[2].stderr
+
+
+def test_a_model_with_voices_needs_no_reference(model: Path, tmp_path: Path) -> None:
+    """--voice names one of the recordings beside the model's files, and not a built-in one."""
+    for path in model.iterdir():
+        (tmp_path / "m").mkdir(exist_ok=True)
+        (tmp_path / "m" / path.name).symlink_to(path)
+    (tmp_path / "m" / "voices").mkdir()
+    for kind in ("wav", "txt"):
+        shutil.copy(model / f"reference.{kind}", tmp_path / "m" / "voices" / f"anna.{kind}")
+    options = ("--model", tmp_path / "m", "--threads", "1")
+
+    good = run("say", "Hi.", "-o", tmp_path / "a.wav", "--voice", "anna", *options)
+    bad = run("say", "Hi.", "-o", tmp_path / "b.wav", "--voice", "ada-en", *options)
+
+    assert good.exit_code == 0, good.stderr
+    assert bad.exit_code == 65
+    assert "'ada-en' is not known; there is anna" in bad.stderr
+
+
+def test_a_voice_that_is_not_there_is_told_before_anything_loads(
+    model: Path, tmp_path: Path
+) -> None:
+    """A slip in its name costs no minute of loading: here there is nothing that could load."""
+    (tmp_path / "voices").mkdir()
+    for kind in ("wav", "txt"):
+        shutil.copy(model / f"reference.{kind}", tmp_path / "voices" / f"anna.{kind}")
+
+    result = run("say", "Hi.", "-o", tmp_path / "a.wav", "--voice", "ana", "--model", tmp_path)
+
+    assert result.exit_code == 65
+    assert "'ana' is not known; there is anna" in result.stderr
+
+
+def test_a_voice_brings_its_language_and_no_foreign_model(model: Path, tmp_path: Path) -> None:
+    """What its file says of the language holds unless told; another model is not there to speak."""
+    voices = tmp_path / "voices"
+    voices.mkdir()
+    for path in model.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    for name in ("anna", "bert"):
+        for kind in ("wav", "txt"):
+            shutil.copy(model / f"reference.{kind}", voices / f"{name}.{kind}")
+    (voices / "anna.toml").write_text('[defaults]\nlanguage = "en"\n')
+    (voices / "bert.toml").write_text('model = "large"\n')
+    options = ("--model", tmp_path, "--threads", "1", "--seed", "3")
+
+    def spoken(*more: str) -> bytes:
+        result = run("say", "1 2 3", "-o", tmp_path / "a.wav", *options, *more)
+        assert result.exit_code == 0, result.stderr
+        return (tmp_path / "a.wav").read_bytes()
+
+    own = spoken("--voice", "anna")
+    assert own == spoken("--voice", "anna", "--language", "en")
+    assert own != spoken("--voice", "anna", "--language", "all_ja")
+    other = run("say", "Hi.", "-o", tmp_path / "b.wav", *options, "--voice", "bert")
+    assert other.exit_code == 65
+    assert "bert speaks with the model 'large'" in other.stderr
 
 
 def test_a_device_that_is_counted_must_be_a_gpu(model: Path, tmp_path: Path) -> None:
@@ -278,7 +369,7 @@ def test_a_device_that_is_counted_must_be_a_gpu(model: Path, tmp_path: Path) -> 
 
 
 def test_missing_options_are_wrong_usage(tmp_path: Path) -> None:
-    """Without a reference there is nobody to speak."""
+    """A model without voices of its own needs a reference to speak as."""
     result = run("say", "h ao3", "--phonemes", "-o", tmp_path / "a.wav", "--model", tmp_path)
 
     assert result.exit_code == 2
@@ -349,6 +440,30 @@ def test_random_models_are_made(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert (tmp_path / "made" / "reference.wav").is_file()
+
+
+@pytest.mark.parametrize(("library", "extra"), [("uvicorn", "server"), ("torch", "engine")])
+def test_a_missing_library_is_named_with_its_extra(
+    library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installation without what a command needs says what to install."""
+
+    def missing(_: object) -> int:
+        raise ModuleNotFoundError(f"No module named {library!r}", name=library)
+
+    monkeypatch.setattr("sovits_serve.serve.run_serve", missing)
+
+    result = run("serve")
+
+    assert result.exit_code == 78
+    assert f"needs {library}: pip install 'sovits-serve[{extra}]'" in result.stderr
+
+
+def test_help_has_every_command() -> None:
+    """The commands are in the help, with a sentence each."""
+    shown = run("--help").stdout
+
+    assert all(f" {name} " in shown for name in ("say", "serve", "engines", "top", "models"))
 
 
 def test_version() -> None:

@@ -14,7 +14,7 @@ def test_defaults_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"max_running": 0}, "max_running: 0 is not between 1 and 1024"),
+        ({"max_running": -1}, "max_running: -1 is not between 0 and 1024"),
         ({"max_running": True}, "max_running: True is not of type int"),
         ({"max_running": "16"}, "max_running: '16' is not of type int"),
         ({"dtype": "int8"}, "dtype: 'int8' is not one of auto, float32, float16, bfloat16"),

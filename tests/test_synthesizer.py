@@ -5,9 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sovits_serve.checkpoints.random_model import write_random_model
+from sovits_serve import builtin
+from sovits_serve.checkpoints.random_model import write_random_model, write_random_t2s
 from sovits_serve.config import EngineConfig
-from sovits_serve.errors import BadReferenceAudio, InvalidRequest, ServingError
+from sovits_serve.errors import (
+    BadReferenceAudio,
+    ConfigError,
+    InvalidRequest,
+    ServingError,
+    UnknownVoice,
+)
 from sovits_serve.models.spec import ModelVersion
 from sovits_serve.protocol.messages import Reference
 from sovits_serve.synthesizer import (
@@ -18,6 +25,7 @@ from sovits_serve.synthesizer import (
     with_prompt,
 )
 from tests.fakes import make_recording
+from tests.stand_in import write_stand_in, write_stand_in_voices
 
 SAMPLES_PER_TOKEN = 1280
 OPTIONS = SpeechOptions(seed=7, max_tokens=20, segment_pause_s=0.0)
@@ -145,3 +153,84 @@ def test_a_reference_must_be_audio(reference: Reference) -> None:
     with pytest.raises(BadReferenceAudio):
         load_reference(b"<html>not audio</html>")
     assert with_prompt(reference, None).audio == reference.audio
+
+
+def test_without_a_directory_the_built_in_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its voices are there by name, with what they say; Chinese needs no BERT."""
+    monkeypatch.setattr(builtin, "FOLDER", str(write_stand_in(tmp_path / "model")))
+    config = EngineConfig(device="cpu", num_threads=1, max_sequence_length=512)
+    synthesizer = Synthesizer.load(config=config)
+    segments = synthesizer.segments("你好。Hello.")
+
+    voices = [synthesizer.voice(), synthesizer.voice("echo")]
+    speech = [synthesizer.synthesize(segments, voice, OPTIONS) for voice in voices]
+
+    assert segments[0].spans
+    assert all(voice.prompt_text is not None for voice in voices)
+    assert not np.array_equal(speech[0].samples, speech[1].samples)
+
+
+def test_encoders_alone_are_no_model() -> None:
+    """``pretrained`` is not quietly left out where the built-in model would be loaded."""
+    with pytest.raises(ConfigError, match="pretrained: is for a model of your own"):
+        Synthesizer.load(pretrained="anywhere")
+
+
+def test_a_model_without_voices_has_none(synthesizer: Synthesizer) -> None:
+    """A voice that is not there is named; the built-in ones are not there with another model."""
+    with pytest.raises(UnknownVoice, match="voice: there is none"):
+        synthesizer.voice("ada-en")
+
+
+def test_a_voice_speaks_by_its_own_settings_unless_told(tmp_path: Path) -> None:
+    """``options`` takes what a voice's file says, and what the caller says before it."""
+    voices = tmp_path / "voices"
+    write_stand_in_voices(voices)
+    (voices / "max-en.toml").write_text("[defaults]\ntemperature = 0.25\nseed = 7\nspeed = 1.5\n")
+    synthesizer = Synthesizer.__new__(Synthesizer)  # finding a voice needs no model
+    synthesizer.voices = voices
+
+    options = synthesizer.options("max-en", speed=2.0)
+
+    assert options == SpeechOptions(seed=7, temperature=0.25, speed=2.0)
+    with pytest.raises(UnknownVoice, match="nobody"):
+        synthesizer.options("nobody")
+
+
+def test_a_random_model_can_speak_as_long_as_its_text_says(directory: Path, tmp_path: Path) -> None:
+    """With ``tokens_per_phoneme`` no draw ends a segment, early or late; a limit still does."""
+    for path in directory.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "gpt.ckpt").unlink()
+    write_random_t2s(
+        tmp_path / "gpt.ckpt", version=ModelVersion.V2, size="tiny", seed=5, tokens_per_phoneme=3
+    )
+    config = EngineConfig(device="cpu", num_threads=1, max_sequence_length=512)
+    synthesizer = Synthesizer.load(tmp_path, config=config)
+    reference = load_reference(directory / "reference.wav", synthesizer.phonemes("n i3 h ao3 ."))
+    lines = "n i3 h ao3 .", "a1", " ".join(["sh", "i4"] * 12)
+    segments = [synthesizer.phonemes(line) for line in lines]
+
+    for seed in range(6):
+        free = synthesizer.synthesize(segments, reference, SpeechOptions(seed=seed))
+        short = synthesizer.synthesize(segments, reference, SpeechOptions(seed=seed, max_tokens=9))
+        assert free.num_tokens == (15, 3, 72)
+        assert short.num_tokens == (9, 3, 9)
+
+
+def test_eight_bit_weights_speak_and_are_repeated(directory: Path) -> None:
+    """``decode_weights`` changes what is drawn, not whether a seed repeats or a batch leaks."""
+    config = EngineConfig(
+        device="cpu", num_threads=1, max_sequence_length=512, decode_weights="int8"
+    )
+    synthesizer = Synthesizer.load(directory, config=config)
+    reference = load_reference(directory / "reference.wav", synthesizer.phonemes("n i3 h ao3 ."))
+    items = [([synthesizer.phonemes("sh i4 j ie4 .")], reference, OPTIONS) for _ in range(3)]
+
+    alone = synthesizer.synthesize(*items[0])
+    for speech in synthesizer.synthesize_batch(items):
+        assert not isinstance(speech, ServingError)
+        assert speech.num_tokens == alone.num_tokens
+        assert np.abs(speech.samples.astype(int) - alone.samples).max() <= 1

@@ -1,13 +1,12 @@
 """The command line. Imports nothing heavy: each command loads what it needs.
 
-Exit codes: 0 done; 2 wrong usage; 65 the text, phonemes or reference are bad; 66 an input file
-cannot be read; 70 synthesis failed; 73 the output cannot be written; 78 a setting is bad or a library is missing; 79 a
-checkpoint is bad; 130 interrupted.
+Exit codes: 0 done, for a server: stopped as it was told to; 2 wrong usage; 65 the text, phonemes
+or reference are bad; 66 an input file cannot be read; 69 no server answers (``top``); 70 synthesis
+failed, or a server had no working engine left; 73 the output cannot be written; 78 a setting is
+bad, an address is in use or a library is missing; 79 a checkpoint is bad; 130 interrupted.
 """
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +14,12 @@ from typing import Annotated
 import typer
 
 from sovits_serve import __version__
-from sovits_serve.errors import RequestError, ServingError, SetupError, StopCommand
+from sovits_serve.cli_bench import bench_app
+from sovits_serve.cli_errors import exit_codes, output_errors
+from sovits_serve.config_flags import with_settings
 
-EXIT_BAD_REQUEST = 65
-EXIT_NO_INPUT = 66
-EXIT_FAILED = 70
-EXIT_NO_OUTPUT = 73
-EXIT_SETUP = 78
-_ENGINE_LIBRARIES = frozenset({"torch", "transformers", "safetensors"})
+_SHARED_SECTIONS = frozenset({"", "model", "queue", "supervisor", "engine", "log"})
+_SERVER_SECTIONS = _SHARED_SECTIONS | {"api", "frontend"}
 
 _LANGUAGE_HELP = (
     "Language of TEXT. auto: whatever is found; auto_yue: the same with Han characters as Cantonese; "
@@ -41,6 +38,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Inspect, convert and make model files.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(bench_app, name="bench")
 
 
 class Version(StrEnum):
@@ -113,11 +111,25 @@ def say(
     text: Annotated[str, typer.Argument(help="Text, a file of it, or - for standard input.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .wav, .flac or .ogg file.")],
     language: Annotated[
-        Language, typer.Option("--language", "--lang", "-l", metavar="MODE", help=_LANGUAGE_HELP)
-    ] = Language.AUTO,
+        Language | None,
+        typer.Option(
+            "--language",
+            "--lang",
+            "-l",
+            metavar="MODE",
+            help=f"{_LANGUAGE_HELP} If not given, the voice's, else auto.",
+        ),
+    ] = None,
     cut: Annotated[Cut, typer.Option(metavar="METHOD", help=_CUT_HELP)] = Cut.AUTO,
     dictionary: Annotated[Path | None, typer.Option(help=_DICTIONARY_HELP)] = None,
-    model: Annotated[Path | None, typer.Option(help="Directory with the model's files.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Directory with the model's files; without one the built-in voice."),
+    ] = None,
+    voice: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A voice of voices/ in it, or a built-in one: max-en."),
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Recording of the voice, 3 to 10 s, any common format.")
     ] = None,
@@ -139,16 +151,19 @@ def say(
     phonemes: Annotated[
         bool, typer.Option("--phonemes", help="TEXT is phonemes, one segment per line.")
     ] = False,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Use a small random model: noise, not speech.")
-    ] = False,
     seed: Annotated[int | None, typer.Option(help="Same seed, same audio.")] = None,
-    speed: Annotated[float, typer.Option(help="0.25 to 4.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="0 allows all tokens.")] = 15,
-    top_p: Annotated[float, typer.Option()] = 1.0,
-    temperature: Annotated[float, typer.Option()] = 1.0,
-    repetition_penalty: Annotated[float, typer.Option()] = 1.35,
-    pause: Annotated[float, typer.Option(help="Seconds of silence after each segment.")] = 0.3,
+    speed: Annotated[float | None, typer.Option(help="0.25 to 4; 1 if not the voice's.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="0 allows all tokens; 15 if not the voice's.")
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(help="1 if not the voice's.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="1 if not the voice's.")] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="1.35 if not the voice's.")
+    ] = None,
+    pause: Annotated[
+        float | None, typer.Option(help="Seconds of silence after each segment; else 0.3.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all.")] = 0,
@@ -158,12 +173,11 @@ def say(
 ) -> None:
     """Speak TEXT with a voice and write the audio to a file."""
     from sovits_serve.say import SayJob, read_text, run_say
-    from sovits_serve.synthesizer import SpeechOptions
 
-    with _exit_codes():
+    with exit_codes():
         job = SayJob(
             text=read_text(text),
-            language=language.value,
+            language=None if language is None else language.value,
             cut=cut.value,
             dictionary=dictionary,
             is_phonemes=phonemes,
@@ -172,26 +186,29 @@ def say(
             t2s=t2s,
             sovits=sovits,
             pretrained=pretrained,
+            voice=voice,
             reference=reference,
             reference_text=reference_text,
             reference_language=None if reference_language is None else reference_language.value,
             auxiliary=tuple(auxiliary or ()),
-            is_demo=demo,
             device=device,
             dtype=dtype,
             threads=threads,
             trim_reference=trim_reference,
         )
-        options = SpeechOptions(
-            seed=secrets.randbits(32) if seed is None else seed,
-            top_k=top_k or None,
-            top_p=top_p,
-            temperature=temperature,
-            repetition_penalty=repetition_penalty,
-            speed=speed,
-            segment_pause_s=pause,
-        )
-        run_say(job, options)
+        given: dict[str, float | None] = {
+            "seed": seed,
+            "top_k": top_k,
+            "top_p": top_p,
+            "temperature": temperature,
+            "repetition_penalty": repetition_penalty,
+            "speed": speed,
+            "segment_pause_s": pause,
+        }
+        chosen: dict[str, float | None] = {k: v for k, v in given.items() if v is not None}
+        if top_k == 0:
+            chosen["top_k"] = None
+        run_say(job, chosen)
 
 
 @app.command()
@@ -211,7 +228,7 @@ def phonemize(
     from sovits_serve.phonemize import run_phonemize
     from sovits_serve.say import read_text
 
-    with _exit_codes():
+    with exit_codes():
         lines = run_phonemize(
             read_text(text),
             language.value,
@@ -224,6 +241,56 @@ def phonemize(
             _print(line)
 
 
+def _serve(file: Path | None, given: Mapping[str, object]) -> None:
+    """Serve voices over HTTP: engines, queue and HTTP workers, all kept alive.
+
+    Every setting is also an environment variable and a key of the TOML file; see
+    docs/configuration.md.
+    """
+    from sovits_serve.config_sources import load_config
+    from sovits_serve.serve import run_serve
+
+    with exit_codes():
+        raise typer.Exit(run_serve(load_config(given, file=file)))
+
+
+def _engines(file: Path | None, given: Mapping[str, object]) -> None:
+    """Run engines and queue only; HTTP is another server's with sovits_serve.api.app:app.
+
+    Every setting is also an environment variable and a key of the TOML file; see
+    docs/configuration.md.
+    """
+    from sovits_serve.config_sources import load_config
+    from sovits_serve.serve import run_engines
+
+    with exit_codes():
+        raise typer.Exit(run_engines(load_config(given, file=file)))
+
+
+app.command("serve")(with_settings(_serve, _SERVER_SECTIONS))
+app.command("engines")(with_settings(_engines, _SHARED_SECTIONS))
+
+
+@app.command()
+def top(
+    url: Annotated[str, typer.Option(help="Where the server is.")] = "http://127.0.0.1:9880",
+    api_key: Annotated[
+        str, typer.Option(help="A key of the server; SOVITS_SERVE_API_KEY is used without one.")
+    ] = "",
+    once: Annotated[bool, typer.Option("--once", help="Print one table and end.")] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")
+    ] = 1.0,
+) -> None:
+    """Show queue, engines, memory and latency of a server, live."""
+    from sovits_serve.config_sources import client_api_key
+    from sovits_serve.top import run_top
+
+    with exit_codes():
+        key = api_key or client_api_key()
+        raise typer.Exit(run_top(url, key, is_once=once, interval_s=interval))
+
+
 @models_app.command()
 def convert(
     file: Annotated[Path, typer.Argument(help="A .ckpt or .pth file.")],
@@ -233,8 +300,8 @@ def convert(
     """Convert a checkpoint to safetensors, which loads without reading pickle."""
     from sovits_serve.checkpoints.convert import convert as convert_file
 
-    with _exit_codes():
-        with _output_errors(output):
+    with exit_codes():
+        with output_errors(output):
             target = convert_file(file, output, overwrite=overwrite)
         _print(str(target))
 
@@ -244,7 +311,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="A checkpoint file.")]) ->
     """Say what a checkpoint file is: kind, version, dimensions."""
     from sovits_serve.checkpoints.convert import describe
 
-    with _exit_codes():
+    with exit_codes():
         for key, value in describe(file).items():
             shown = str(value)
             # A file's own words must not steer the terminal.
@@ -257,54 +324,32 @@ def make_random(
     version: Annotated[Version, typer.Option()] = Version.V2,
     size: Annotated[Size, typer.Option()] = Size.TINY,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    tokens_per_phoneme: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            help="The text alone decides how long it speaks (2: 12.5 phonemes a second); "
+            "0: it ends where noise ends it.",
+        ),
+    ] = 0,
 ) -> None:
     """Make a model of random weights in the real layout, for tests and benchmarks."""
     from sovits_serve.checkpoints.random_model import write_random_model
     from sovits_serve.models.spec import ModelVersion
 
-    with _exit_codes():
-        with _output_errors(directory):
-            write_random_model(directory, version=ModelVersion(version), size=size.value, seed=seed)
+    with exit_codes():
+        with output_errors(directory):
+            write_random_model(
+                directory,
+                version=ModelVersion(version),
+                size=size.value,
+                seed=seed,
+                tokens_per_phoneme=tokens_per_phoneme,
+            )
         _print(str(directory))
 
 
 def _print(line: str) -> None:
-    with _output_errors("standard output"):
+    with output_errors("standard output"):
         typer.echo(line)
-
-
-@contextmanager
-def _output_errors(name: Path | str) -> Iterator[None]:
-    """Turn what the system says about an output into that output's exit code."""
-    try:
-        yield
-    except OSError as error:
-        raise StopCommand(f"{name}: {error.strerror or error}", EXIT_NO_OUTPUT) from error
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turn errors into one line on standard error and the exit codes of the module docstring."""
-    try:
-        yield
-    except StopCommand as error:
-        _stop(str(error), error.exit_code)
-    except SetupError as error:
-        _stop(error.message, error.exit_code)
-    except RequestError as error:
-        _stop(error.message, EXIT_BAD_REQUEST)
-    except ServingError as error:
-        _stop(error.message, EXIT_FAILED)
-    except OSError as error:
-        _stop(f"{error.filename}: {error.strerror or error}", EXIT_NO_INPUT)
-    except ModuleNotFoundError as error:
-        if error.name not in _ENGINE_LIBRARIES:
-            raise
-        _stop(f"this command needs {error.name}: pip install 'sovits-serve[engine]'", EXIT_SETUP)
-    except KeyboardInterrupt:
-        _stop("interrupted", 130)
-
-
-def _stop(message: str, exit_code: int) -> None:
-    typer.echo(f"sovits-serve: {message}", err=True)
-    raise typer.Exit(exit_code)

@@ -14,6 +14,7 @@ class ServingError(Exception):
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    retry_after_s: float | None = None  # when another try makes sense, if that is known
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -29,6 +30,12 @@ class RequestError(ServingError):
 
 class InvalidRequest(RequestError):
     """A field has a wrong type, value or range."""
+
+
+class UnsupportedFormat(InvalidRequest):
+    """This installation cannot write that audio format."""
+
+    code = "unsupported_format"
 
 
 class TextTooLong(RequestError):
@@ -50,12 +57,72 @@ class BadReferenceAudio(RequestError):
     code = "bad_reference_audio"
 
 
+class UnknownVoice(RequestError):
+    """No voice has that name."""
+
+    code = "unknown_voice"
+    http_status = 404
+
+
+class UnknownRecording(RequestError):
+    """The dispatcher does not have a recording that a request names; the worker sends it again."""
+
+    code = "unknown_recording"
+
+
+class UnknownModel(RequestError):
+    """No model has that name, or its files cannot be loaded."""
+
+    code = "unknown_model"
+    http_status = 404
+
+
+class ForbiddenPath(RequestError):
+    """A file that is not there, or that requests may not name; which of them is not told."""
+
+    code = "file_not_found"
+    http_status = 404
+
+
+class Quarantined(RequestError):
+    """The same request brought down two engines a short time ago."""
+
+    code = "quarantined"
+    http_status = 422
+
+
 class CapacityError(ServingError):
     """The server cannot take the request now; another try later can succeed."""
 
     code = "overloaded"
     http_status = 503
     retryable = True
+
+
+class NotReady(CapacityError):
+    """No engine takes work yet, or none any more."""
+
+    code = "not_ready"
+
+
+class DeadlineExceeded(CapacityError):
+    """The request's time was over before it was finished."""
+
+    code = "deadline_exceeded"
+    http_status = 504
+
+
+class TooManyForKey(CapacityError):
+    """One API key or address has too many unfinished requests."""
+
+    code = "too_many_requests"
+    http_status = 429
+
+
+class OutOfMemory(CapacityError):
+    """The device has no memory for this request now; the engine lives."""
+
+    code = "out_of_memory"
 
 
 class QueueFull(CapacityError):
@@ -81,6 +148,14 @@ class SynthesisError(EngineError):
     """This one request failed in the engine; the engine lives."""
 
     code = "synthesis_failed"
+
+
+class EngineDead(EngineError):
+    """The engine's process died under the request, and it may not be run again."""
+
+    code = "engine_crash"
+    http_status = 500
+    retryable = True
 
 
 class SetupError(ServingError):

@@ -3,24 +3,26 @@
 Heavy imports happen inside functions, so that ``--help`` stays quick.
 """
 
+import secrets
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sovits_serve.audio.encoding import check_format, make_writer
+from sovits_serve.builtin import voices_directory
 from sovits_serve.checkpoints.atomic_file import atomic_path
-from sovits_serve.config import EngineConfig, FrontendConfig
+from sovits_serve.config import EngineConfig, FrontendConfig, ModelConfig
 from sovits_serve.errors import RequestError, StopCommand
 from sovits_serve.frontend.cleaning import has_words
 from sovits_serve.protocol.messages import PhonemizedText, Reference
-from sovits_serve.synthesizer import SpeechOptions, Synthesizer, load_reference
+from sovits_serve.synthesizer import SpeechOptions, Synthesizer, find_voice, load_reference
 
 EXIT_USAGE = 2
 EXIT_NO_INPUT = 66
@@ -36,7 +38,7 @@ class SayJob:
     """What ``say`` was asked for; see the command's options."""
 
     text: str
-    language: str
+    language: str | None  # None: the voice's own, else auto
     cut: str
     dictionary: Path | None
     is_phonemes: bool
@@ -45,11 +47,11 @@ class SayJob:
     t2s: Path | None
     sovits: Path | None
     pretrained: Path | None
+    voice: str | None
     reference: Path | None
     reference_text: str | None
     reference_language: str | None
     auxiliary: Sequence[Path]
-    is_demo: bool
     device: str
     dtype: str
     threads: int
@@ -92,8 +94,10 @@ def _decode(name: str, data: bytes) -> str:
         raise RequestError(f"{name}: not UTF-8 at byte {error.start}") from error
 
 
-def run_say(job: SayJob, options: SpeechOptions) -> None:
+def run_say(job: SayJob, chosen: Mapping[str, Any]) -> None:
     """Speak the job's text and write the file. Nothing is left behind if it fails.
+
+    ``chosen`` are fields of ``SpeechOptions``; what it leaves out the voice decides.
 
     Raises:
         ServingError: anything about model, reference or text is wrong.
@@ -106,22 +110,50 @@ def run_say(job: SayJob, options: SpeechOptions) -> None:
         raise StopCommand(f"{job.output}: is a directory", EXIT_NO_OUTPUT)
     if not job.output.parent.is_dir():
         raise StopCommand(f"{job.output.parent}: no such directory", EXIT_NO_OUTPUT)
-    with tempfile.TemporaryDirectory() as scratch:
-        if job.is_demo:
-            if job.directory or job.t2s or job.sovits or job.pretrained:
-                raise StopCommand("--demo: brings its own model; name no other", EXIT_USAGE)
-            _say("--demo: a random model; this is noise that shows the pipeline, not speech")
-            demo = _demo_model(Path(scratch))
-            _speak(job, options, demo, job.reference or demo / "reference.wav")
-            return
-        if job.reference is None:
-            raise StopCommand("--reference: a recording of the voice is needed", EXIT_USAGE)
-        if job.directory is None and (job.t2s is None or job.sovits is None):
-            raise StopCommand("--model DIR, or --t2s and --sovits, or --demo", EXIT_USAGE)
-        _speak(job, options, job.directory, job.reference)
+    _check_usage(job)
+    language = job.language or _language_of_voice(job) or "auto"
+    _speak(replace(job, language=language), chosen)
 
 
-def _speak(job: SayJob, options: SpeechOptions, directory: Path | None, recording: Path) -> None:
+def _check_usage(job: SayJob) -> None:
+    """See that the options fit together.
+
+    Raises:
+        StopCommand: they do not.
+    """
+    is_builtin = job.directory is None and job.t2s is None and job.sovits is None
+    if job.directory is None and (job.t2s is None) != (job.sovits is None):
+        raise StopCommand("--model DIR, or both --t2s and --sovits", EXIT_USAGE)
+    if is_builtin and job.pretrained is not None:
+        raise StopCommand("--pretrained: is for a model of your own; name it, too", EXIT_USAGE)
+    if job.reference is not None:
+        if job.voice is not None:
+            raise StopCommand("--voice, or --reference", EXIT_USAGE)
+        return
+    has_voices = job.directory is not None and (job.directory / "voices").is_dir()
+    if not (is_builtin or has_voices):
+        raise StopCommand("--reference: a recording of the voice is needed", EXIT_USAGE)
+    if job.reference_text or job.reference_language or job.auxiliary:
+        raise StopCommand(
+            "--reference-text, --reference-language, --auxiliary: go with --reference", EXIT_USAGE
+        )
+
+
+def _language_of_voice(job: SayJob) -> str | None:
+    """Return the language that the job's voice says it speaks; find the voice before all loading.
+
+    Raises:
+        UnknownVoice: there is no voice of that name.
+        InvalidRequest: it speaks with another model.
+    """
+    if job.reference is not None:
+        return None
+    model, t2s, sovits = (str(path or "") for path in (job.directory, job.t2s, job.sovits))
+    voices = voices_directory(ModelConfig(model=model, t2s=t2s, sovits=sovits))
+    return find_voice(voices, job.voice or "default").defaults.language
+
+
+def _speak(job: SayJob, chosen: Mapping[str, Any]) -> None:
     config = EngineConfig(
         device=job.device,
         dtype=job.dtype,
@@ -136,7 +168,7 @@ def _speak(job: SayJob, options: SpeechOptions, directory: Path | None, recordin
     )
     with Console(stderr=True).status("loading the model"):
         synthesizer = Synthesizer.load(
-            directory,
+            job.directory,
             t2s=job.t2s,
             sovits=job.sovits,
             pretrained=job.pretrained,
@@ -144,7 +176,14 @@ def _speak(job: SayJob, options: SpeechOptions, directory: Path | None, recordin
             frontend_config=frontend,
         )
     segments = _segments(job, synthesizer)
-    reference = load_reference(recording, _prompt(job, synthesizer), job.auxiliary)
+    name, recording = job.voice or "default", job.reference
+    if recording is None:
+        reference, options = synthesizer.voice(name), synthesizer.options(name, **chosen)
+    else:
+        reference = load_reference(recording, _prompt(job, synthesizer), job.auxiliary)
+        options = SpeechOptions(**chosen)
+    if options.seed is None:
+        options = replace(options, seed=secrets.randbits(32))  # shown, to say it again
     _write(job, synthesizer, segments, reference, options)
 
 
@@ -155,7 +194,7 @@ def _segments(job: SayJob, synthesizer: Synthesizer) -> list[PhonemizedText]:
         return [synthesizer.phonemes(line) for line in lines if line]
     segments = []
     with _progress("reading", len(job.text)) as progress:
-        for segment in synthesizer.frontend.iterate(job.text, job.language):
+        for segment in synthesizer.frontend.iterate(job.text, job.language or "auto"):
             segments.append(segment.phonemized())
             progress.update(progress.task_ids[0], completed=segment.end)
     return segments
@@ -166,7 +205,7 @@ def _prompt(job: SayJob, synthesizer: Synthesizer) -> PhonemizedText | None:
         return None
     if job.is_phonemes:
         return synthesizer.phonemes(job.reference_text)
-    return synthesizer.prompt(job.reference_text, job.reference_language or job.language)
+    return synthesizer.prompt(job.reference_text, job.reference_language or job.language or "auto")
 
 
 def _write(
@@ -204,15 +243,6 @@ def _progress(verb: str, total: int) -> Iterator[Progress]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         progress.add_task(verb, total=total)
         yield progress
-
-
-def _demo_model(scratch: Path) -> Path:
-    from sovits_serve.checkpoints.random_model import write_random_model
-    from sovits_serve.models.spec import ModelVersion
-
-    directory = scratch / "random-v2"
-    write_random_model(directory, version=ModelVersion.V2, size="tiny", seed=0)
-    return directory
 
 
 def _say(message: str) -> None:

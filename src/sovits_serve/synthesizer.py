@@ -7,17 +7,18 @@ requests of one process are batched by submitting them together (``synthesize_ba
 import secrets
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from sovits_serve.audio.decode import AudioLimits, decode_audio
+from sovits_serve.builtin import builtin_model_directory
 from sovits_serve.config import EngineConfig, FrontendConfig
-from sovits_serve.errors import InvalidRequest, ServingError, SynthesisError
+from sovits_serve.errors import ConfigError, InvalidRequest, ServingError, SynthesisError
 from sovits_serve.frontend.symbols import phone_ids
 from sovits_serve.frontend.text_frontend import TextFrontend
 from sovits_serve.protocol.messages import (
@@ -32,6 +33,8 @@ from sovits_serve.protocol.messages import (
     SamplingParams,
     SynthesisRequest,
 )
+from sovits_serve.voices.registry import VoiceRegistry
+from sovits_serve.voices.voice import Voice
 
 if TYPE_CHECKING:
     from sovits_serve.engine.core import EngineCore
@@ -90,9 +93,8 @@ class Synthesizer:
 
     Example::
 
-        synthesizer = Synthesizer.load("my-voice")
-        reference = load_reference("reference.wav")
-        speech = synthesizer.synthesize(synthesizer.segments("你好。", "zh"), reference)
+        synthesizer = Synthesizer.load()
+        speech = synthesizer.synthesize(synthesizer.segments("你好。"), synthesizer.voice())
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class Synthesizer:
         symbol_version: str,
         sample_rate_hz: int,
         frontend_config: FrontendConfig | None = None,
+        voices: Path | None = None,
     ) -> None:
         self.engine = engine
+        self.voices = voices
         self.symbol_version = symbol_version
         self.sample_rate_hz = sample_rate_hz
         self.frontend = TextFrontend(symbol_version, frontend_config)
@@ -123,6 +127,8 @@ class Synthesizer:
     ) -> Self:
         """Load a model; see ``checkpoints.locate.locate_model`` for what ``directory`` holds.
 
+        Where neither ``directory`` nor ``t2s`` nor ``sovits`` is given, it is the built-in one.
+
         Raises:
             CheckpointError: a file is missing or not what it should be.
             ConfigError: a setting does not fit this machine.
@@ -131,6 +137,10 @@ class Synthesizer:
         from sovits_serve.checkpoints.locate import locate_model
         from sovits_serve.engine.loader import load_engine
 
+        if directory is None and t2s is None and sovits is None:
+            if pretrained is not None:
+                raise ConfigError("pretrained: is for a model of your own, and none is given")
+            directory = builtin_model_directory()
         files = locate_model(
             _path(directory), t2s=_path(t2s), sovits=_path(sovits), pretrained=_path(pretrained)
         )
@@ -140,7 +150,37 @@ class Synthesizer:
             symbol_version=loaded.symbol_version,
             sample_rate_hz=loaded.sample_rate_hz,
             frontend_config=frontend_config,
+            voices=None if directory is None else Path(directory) / "voices",
         )
+
+    def voice(self, name: str = "default") -> Reference:
+        """Return a voice of ``voices/`` in the model's directory: its recordings and transcript.
+
+        Raises:
+            UnknownVoice: there is none of that name; the message names some that there are.
+            InvalidRequest: it speaks with another model than the directory's.
+            RequestError: its recording or its transcript cannot be used.
+            OSError: a file cannot be read.
+        """
+        voice = find_voice(self.voices, name)
+        prompt = None
+        if voice.prompt_text is not None:
+            prompt = self.prompt(voice.prompt_text, voice.prompt_language)
+        return load_reference(voice.reference, prompt, voice.auxiliary)
+
+    def options(self, name: str = "default", **chosen: Any) -> SpeechOptions:
+        """Return how a voice speaks: ``chosen``, else its own defaults, else those of all.
+
+        Raises:
+            UnknownVoice: there is no voice of that name.
+        """
+        defaults = find_voice(self.voices, name).defaults
+        own = {
+            field.name: value
+            for field in fields(SpeechOptions)
+            if (value := getattr(defaults, field.name, None)) is not None
+        }
+        return SpeechOptions(**{**own, **chosen})
 
     def segments(
         self, text: str, language: str = "auto", *, cut: str | None = None
@@ -285,6 +325,23 @@ class Synthesizer:
             segment_pause_s=options.segment_pause_s,
             is_streaming=is_streaming,
         )
+
+
+def find_voice(directory: Path | None, name: str) -> Voice:
+    """Return a voice of a folder of voices, for the one model there is.
+
+    Raises:
+        UnknownVoice: there is none of that name; the message names some that there are.
+        InvalidRequest: it speaks with another model, which only a server finds by its name.
+    """
+    is_there = directory is not None and directory.is_dir()
+    voice = VoiceRegistry(directory if is_there else None).get(name)
+    if voice.model:
+        raise InvalidRequest(
+            f"voice: {voice.name} speaks with the model {voice.model!r}, which a server knows; "
+            "here name the model's files and give the voice's recording as the reference"
+        )
+    return voice
 
 
 def load_reference(

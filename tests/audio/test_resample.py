@@ -2,7 +2,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sovits_serve.audio.resample import sinc_resample, soxr_resample
+from sovits_serve.audio.resample import (
+    PcmResampler,
+    resample_pcm,
+    sinc_resample,
+    soxr_resample,
+)
 
 
 def tone(duration_s: float, rate_hz: int) -> npt.NDArray[np.float32]:
@@ -74,3 +79,39 @@ def test_very_short_signals_have_the_right_length(num_samples: int) -> None:
     samples = np.ones(num_samples, dtype=np.float32)
 
     assert sinc_resample(samples, 44_100, 32_000).shape == (-(-num_samples * 320 // 441),)
+
+
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"), [(32_000, 24_000), (24_000, 48_000), (44_100, 8_000)]
+)
+@pytest.mark.parametrize("size", [1, 320, 6_400])
+def test_pcm_in_pieces_is_pcm_at_once(from_hz: int, to_hz: int, size: int) -> None:
+    """Resampling piece by piece gives the very samples of resampling the whole, to the last."""
+    samples = np.random.default_rng(1).integers(-20_000, 20_000, 10_001).astype(np.int16)
+    resampler = PcmResampler(from_hz, to_hz)
+
+    pieces = [
+        resampler.process(samples[start : start + size]) for start in range(0, len(samples), size)
+    ]
+    streamed = np.concatenate((*pieces, resampler.finish()))
+
+    assert np.array_equal(streamed, resample_pcm(samples, from_hz, to_hz))
+    assert abs(len(streamed) - len(samples) * to_hz / from_hz) <= 1
+
+
+def test_resampled_pcm_saturates() -> None:
+    """A square wave at full scale overshoots when it is filtered, and must not wrap around."""
+    square = np.where(np.arange(3_200) // 40 % 2, 32_767, -32_768).astype(np.int16)
+
+    resampled = resample_pcm(square, 32_000, 48_000)
+
+    middle = resampled[30:90].astype(int) * np.sign(resampled[60])
+    assert resampled.max() == 32_767
+    assert middle.min() > 0 or np.abs(np.diff(resampled.astype(int))).max() < 65_535
+
+
+def test_equal_rates_pass_through() -> None:
+    """Audio that has the rate already is not touched."""
+    samples = np.arange(1_000, dtype=np.int16)
+
+    assert np.array_equal(resample_pcm(samples, 24_000, 24_000), samples)

@@ -38,7 +38,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     path = tmp_path_factory.mktemp("parts") / "sovits.pth"
     write_random_sovits(path, version=ModelVersion.V2, size="tiny", seed=1)
     checkpoint = load_sovits(path)
-    bulk = ("flow.", "enc_p.mrte.", "ssl_proj.", "quantizer.vq.layers.0._codebook.embed_avg")
+    bulk = ("flow.", "enc_p.mrte.", "quantizer.vq.layers.0._codebook.embed_avg")
     tensors = _tensors(checkpoint.weights)
     return {k: v for k, v in tensors.items() if not k.startswith(bulk)}, checkpoint.config
 
@@ -286,3 +286,41 @@ def test_a_loaded_tensor_may_be_written_to() -> None:
     first.zero_()
 
     assert torch.equal(weights.tensor(name), before)
+
+
+def test_the_codebook_says_how_wide_features_are(tmp_path: Path, parts: Parts) -> None:
+    """No config has the width of the reference's features; a file that disagrees is refused."""
+    tensors, config = dict(parts[0]), parts[1]
+    hidden = tensors["enc_p.ssl_proj.weight"].size(0)
+    tensors["quantizer.vq.layers.0._codebook.embed"] = torch.zeros(512, 8)
+    tensors["ssl_proj.weight"] = torch.zeros(8, 8, 2)
+    write_sovits(tmp_path / "mixed.pth", tensors, config)
+    tensors["enc_p.ssl_proj.weight"] = torch.zeros(hidden, 8, 1)
+    write_sovits(tmp_path / "narrow.pth", tensors, config)
+
+    dims = load_sovits(tmp_path / "narrow.pth").dims
+    assert (dims.codebook_size, dims.ssl_dim) == (512, 8)
+    with pytest.raises(CheckpointError, match=r"'enc_p\.ssl_proj\.weight' has shape"):
+        load_sovits(tmp_path / "mixed.pth")
+
+
+@pytest.mark.parametrize(("said", "reads"), [(None, True), ("bert", True), ("none", False)])
+def test_a_gpt_file_says_whether_it_reads_text_features(
+    tmp_path: Path, said: str | None, *, reads: bool
+) -> None:
+    """Upstream's files say nothing and read BERT; one that was trained with zeros says so."""
+    tensors, config = _t2s_parts(tmp_path)
+    model = config["model"] if said is None else config["model"] | {"text_features": said}
+    write_t2s(tmp_path / "gpt.ckpt", tensors, config | {"model": model})
+
+    assert load_t2s(tmp_path / "gpt.ckpt").dims.reads_text_features is reads
+
+
+def test_other_text_features_are_refused(tmp_path: Path) -> None:
+    """What nobody here can compute is not read as zeros."""
+    tensors, config = _t2s_parts(tmp_path)
+    model = config["model"] | {"text_features": "roberta"}
+    write_t2s(tmp_path / "gpt.ckpt", tensors, config | {"model": model})
+
+    with pytest.raises(CheckpointError, match="text_features is 'roberta', one of bert, none"):
+        load_t2s(tmp_path / "gpt.ckpt")

@@ -278,7 +278,7 @@ def test_a_row_that_breaks_a_batch_fails_alone(
         engine.check_integrity()
 
     ended = outcomes(messages, accepted)
-    assert ended["request-2"].end == Failed("request-2", "synthesis_failed", "out of device memory")
+    assert ended["request-2"].end == Failed("request-2", "out_of_memory", "out of device memory")
     assert isinstance(ended["request-1"].end, Finished)
     assert isinstance(ended["request-3"].end, Finished)
 
@@ -299,9 +299,7 @@ def test_a_failing_draw_ends_the_requests_of_the_step(
 
     ended = outcomes(messages, accepted)
     for request_id in ("request-1", "request-2"):
-        assert ended[request_id].end == Failed(
-            request_id, "synthesis_failed", "out of device memory"
-        )
+        assert ended[request_id].end == Failed(request_id, "out_of_memory", "out of device memory")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.AcceleratorError("planted")])

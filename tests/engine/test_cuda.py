@@ -1,13 +1,18 @@
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from sovits_serve.checkpoints.locate import locate_model
-from sovits_serve.engine.loader import load_models
+from sovits_serve.config import EngineConfig, EngineSetup, ModelConfig
+from sovits_serve.engine.host import EngineHost
+from sovits_serve.engine.loader import limit_memory, load_models, resolve
 from sovits_serve.models.bundle import Models
-from sovits_serve.protocol.messages import SamplingParams, SynthesisRequest
+from sovits_serve.protocol.messages import Finished, Message, SamplingParams, SynthesisRequest
+from sovits_serve.protocol.reports import Setup
 from tests.fakes import make_request, run_alone, run_together
 
 pytestmark = pytest.mark.gpu
@@ -67,3 +72,42 @@ def test_float32_gives_the_cpus_greedy_tokens_and_audio(tiny: Models, tiny_direc
 
         assert cuda.tokens == cpu.tokens
         assert np.abs(cuda.samples.astype(int) - cpu.samples).max() <= 4
+
+
+@pytest.fixture
+def whole_device() -> Iterator[None]:
+    """Give the process back all of the device's memory afterwards."""
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.cuda.empty_cache()
+
+
+@pytest.mark.usefixtures("whole_device")
+def test_an_engine_stays_within_its_budget() -> None:
+    """What is past gpu_memory is refused by the allocator, although the device has it."""
+    budget_bytes = limit_memory(resolve(EngineConfig(device="cuda", gpu_memory="1GiB")))
+
+    assert budget_bytes == 1 << 30
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(2 << 30, dtype=torch.uint8, device="cuda")
+
+
+@pytest.mark.usefixtures("whole_device")
+def test_slots_and_figures_follow_from_the_budget(tiny_directory: Path) -> None:
+    """With max_running 0 a small budget gives some slots, and the engine speaks within it."""
+    torch.cuda.empty_cache()
+    config = EngineConfig(device="cuda", gpu_memory="1GiB", max_running=0, max_waiting=8)
+    setup = EngineSetup(config, ModelConfig(model=str(tiny_directory)))
+    host = EngineHost(Setup("cuda", "", "", msgspec.Raw(msgspec.json.encode(setup))), lambda: None)
+    host.load(lambda _: None)
+    host.warm_up(lambda _: None)
+    for number in range(4):
+        host.add(request(number))
+    messages: list[Message] = []
+    while host.has_work():
+        messages += host.step()
+    status = host.status()
+
+    assert sum(isinstance(message, Finished) for message in messages) == 4
+    assert 1 <= host.ready().max_running <= 64
+    assert 0 < status.device_bytes <= status.device_limit_bytes == 1 << 30

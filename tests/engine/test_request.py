@@ -21,7 +21,7 @@ LIMITS = ModelLimits(
     max_tokens=100,
     max_segments=3,
     max_auxiliary=2,
-    has_text_features=True,
+    can_read_chinese=True,
 )
 GOOD = SynthesisRequest(
     "a",
@@ -61,9 +61,12 @@ def test_a_good_request_passes() -> None:
         (msgspec.structs.replace(GOOD, speed=float("nan")), InvalidRequest, "speed: nan"),
         (msgspec.structs.replace(GOOD, noise_scale=-1.0), InvalidRequest, "noise_scale: -1.0"),
         (msgspec.structs.replace(GOOD, segment_pause_s=11.0), InvalidRequest, "segment_pause_s"),
+        (msgspec.structs.replace(GOOD, timeout_s=0.0), InvalidRequest, "timeout_s: 0.0"),
+        (msgspec.structs.replace(GOOD, timeout_s=float("nan")), InvalidRequest, "timeout_s: nan"),
         (with_auxiliary(3), InvalidRequest, "reference.auxiliary: 3 .* 2"),
         (sampling(seed=2**63), InvalidRequest, "seed: .* 64 bits"),
         (sampling(top_k=0), InvalidRequest, "top_k: 0"),
+        (sampling(top_k=2**31), InvalidRequest, "top_k: 2147483648"),
         (sampling(top_p=0.0), InvalidRequest, "top_p: 0.0"),
         (sampling(top_p=1.5), InvalidRequest, "top_p: 1.5"),
         (sampling(temperature=-0.1), InvalidRequest, "temperature: -0.1"),
@@ -148,7 +151,7 @@ def test_recordings_that_cannot_be_are_refused(audio: ReferenceAudio, words: str
 
 def test_chinese_spans_need_a_bert_model() -> None:
     """Spans are refused, not silently zeroed, when no BERT model is loaded."""
-    limits = ModelLimits(10, 64, 100, 3, 2, has_text_features=False)
+    limits = ModelLimits(10, 64, 100, 3, 2, can_read_chinese=False)
 
     with pytest.raises(InvalidRequest, match="no BERT model"):
         check_request(GOOD, limits)

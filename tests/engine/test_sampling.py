@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
+from sovits_serve.engine import sampling
+from sovits_serve.engine.random_stream import as_signed, exponential
 from sovits_serve.engine.sampling import (
     SamplingState,
     draw,
@@ -190,3 +192,57 @@ def test_logits_that_are_not_finite_are_reported_by_row() -> None:
 
     assert result.is_finite.tolist() == [True, False, False]
     assert ((result.tokens >= 0) & (result.tokens < 5)).all()
+
+
+def test_noise_that_is_drawn_ahead_is_that_of_its_position() -> None:
+    """Step by step, after a jump, and for the slot's next row, it is the stream's own."""
+    state = SamplingState(2, VOCAB)
+    none = torch.tensor([], dtype=torch.int64)
+    state.set_row(0, SamplingParams(seed=5), segment=1, seen=none)
+    state.set_row(1, SamplingParams(seed=2**63), segment=0, seen=none)
+    walk = [(0, 3), (1, 3), *((s, s) for s in range(2, 40)), (100, 7), (40, 8)]
+
+    def stream(seed: int, segment: int, position: int) -> Tensor:
+        key, counter = torch.tensor([as_signed(seed)]), torch.tensor([[segment], [position]])
+        return exponential(key, counter[0], counter[1], VOCAB)[0]
+
+    for first, second in walk:
+        drawn = state.noise(torch.tensor([1, 0]), torch.tensor([second, first]))
+        assert torch.equal(drawn[0], stream(2**63, 0, second))
+        assert torch.equal(drawn[1], stream(5, 1, first))
+    state.set_row(0, SamplingParams(seed=6), segment=1, seen=none)
+    drawn = state.noise(torch.tensor([0]), torch.tensor([40]))
+    assert torch.equal(drawn[0], stream(6, 1, 40))
+
+
+def test_noise_that_could_not_be_drawn_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After running out of memory the row's next try has its own numbers, not what lay there."""
+    state = SamplingState(1, VOCAB)
+    state.set_row(0, SamplingParams(seed=5), segment=0, seen=torch.tensor([], dtype=torch.int64))
+    asked = torch.tensor([0]), torch.tensor([3])
+    with monkeypatch.context() as patched:
+        patched.setattr(sampling, "exponential", _out_of_memory)
+        with pytest.raises(torch.OutOfMemoryError):
+            state.noise(*asked)
+
+    drawn = state.noise(*asked)
+    expected = exponential(torch.tensor([5]), torch.tensor([0]), torch.tensor([3]), VOCAB)
+    assert torch.equal(drawn, expected)
+
+
+def _out_of_memory(*_: object) -> Tensor:
+    raise torch.OutOfMemoryError("no memory")
+
+
+def test_parameters_of_the_same_slots_are_remembered_until_they_change() -> None:
+    """A row that takes over a slot between two steps brings its own parameters."""
+    none = torch.tensor([], dtype=torch.int64)
+    state = state_of([SamplingParams(top_k=3)] * 2, [none, none], VOCAB)
+    slots = torch.tensor([0, 1])
+
+    assert state.rows(slots).top_k.tolist() == state.rows(slots).top_k.tolist() == [3, 3]
+    state.mark_seen(torch.tensor([1]), torch.tensor([4]))
+    assert state.rows(slots).seen.nonzero().tolist() == [[1, 4]]
+    state.set_row(1, SamplingParams(top_k=7), segment=0, seen=none)
+    assert state.rows(slots).top_k.tolist() == [3, 7]
+    assert state.rows(slots[1:]).top_k.tolist() == [7]

@@ -315,3 +315,91 @@ def test_random_schedules_lose_nothing(actions: list[Action], lengths: list[list
             wanted = [min(n, LIMITS.max_tokens) for n in lengths[int(message.request_id)]]
             assert pcm_of(messages, message.request_id) == expected_pcm(wanted)
     assert len(scheduler.take_closed()) == len(accepted)
+
+
+def with_timeout(request: SynthesisRequest, timeout_s: float) -> SynthesisRequest:
+    """Return a request that is to be finished in time."""
+    return msgspec.structs.replace(request, timeout_s=timeout_s)
+
+
+def test_a_request_past_its_deadline_fails_and_frees_its_slots() -> None:
+    """Running or waiting, a late request gets deadline_exceeded before another step is spent."""
+    clock = FakeClock()
+    scheduler, runner = Scheduler(LIMITS, GEOMETRY, clock), FakeRunner()
+    scheduler.add(with_timeout(make_request("late", [15, 15, 15]), 5.0))
+    scheduler.add(make_request("patient", [5]))
+    for _ in range(4):
+        step(scheduler, runner)
+    clock.now_s = 5.0
+    batch = scheduler.schedule()
+
+    assert all(sequence.key[0] == "patient" for sequence in (*batch.prefill, *batch.decode))
+    messages = scheduler.update(batch, runner.execute(batch))
+    failed = next(message for message in messages if isinstance(message, Failed))
+    assert (failed.request_id, failed.code) == ("late", "deadline_exceeded")
+    assert "5 s" in failed.message
+    assert {sequence.key[0] for sequence in scheduler.take_released()} == {"late"}
+    ends = [m for m in drain(scheduler, runner) if isinstance(m, TERMINAL)]
+    assert [type(end) for end in ends] == [Finished]
+
+
+def test_a_request_that_ends_before_its_deadline_is_left_alone() -> None:
+    """A deadline that does not come changes nothing."""
+    clock = FakeClock()
+    scheduler, runner = Scheduler(LIMITS, GEOMETRY, clock), FakeRunner()
+    scheduler.add(with_timeout(make_request("quick", [4]), 5.0))
+    clock.now_s = 4.9
+    messages = drain(scheduler, runner)
+
+    assert pcm_of(messages, "quick") == expected_pcm([4])
+    assert isinstance(messages[-1], Finished)
+
+
+class SilentRunner(FakeRunner):
+    """Decodes chosen segments to zeros."""
+
+    def __init__(self, *silent: int) -> None:
+        super().__init__()
+        self.silent = silent
+
+    def execute(self, batch: Batch) -> StepResults:
+        """Compute a step."""
+        results = super().execute(batch)
+        for key, pcm in results.pcm.items():
+            if key[1] in self.silent:
+                results.pcm[key] = bytes(len(pcm))
+        return results
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+def test_a_silent_segment_fails_the_request(is_streaming: bool) -> None:
+    """Silence is never sent as a success, also when only one segment of several is silent."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    scheduler.add(make_request("mute", [8, 8, 8], is_streaming=is_streaming, pause_s=0.5))
+    messages = drain(scheduler, SilentRunner(1))
+    ends = [message for message in messages if isinstance(message, TERMINAL)]
+
+    assert len(ends) == 1
+    assert isinstance(ends[0], Failed)
+    assert ends[0].code == "synthesis_failed"
+    assert "segment 1" in ends[0].message
+    assert "silence" in ends[0].message
+
+
+def test_a_segment_without_tokens_fails_the_request() -> None:
+    """A model that ends a segment at once has not spoken it."""
+    scheduler, runner = Scheduler(LIMITS, GEOMETRY), FakeRunner()
+    scheduler.add(make_request("empty", [5, 0]))
+    messages = drain(scheduler, runner)
+    ends = [message for message in messages if isinstance(message, TERMINAL)]
+
+    assert [type(end) for end in ends] == [Failed]
+    assert "segment 1: the model ended it at once" in str(ends[0])
+
+
+def test_pauses_are_no_silence() -> None:
+    """Long pauses around short speech are what was asked for."""
+    scheduler, runner = Scheduler(LIMITS, GEOMETRY), FakeRunner()
+    scheduler.add(make_request("calm", [1], pause_s=10.0))
+
+    assert isinstance(drain(scheduler, runner)[-1], Finished)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sovits_serve.engine.kv_cache import KVCache
-from sovits_serve.engine.sampling import MIN_TOKENS
+from sovits_serve.engine.request import MIN_TOKENS
 from sovits_serve.frontend.symbols import symbol_ids
 from sovits_serve.models.spec import ModelVersion
 from sovits_serve.models.t2s.model import PrefillBatch

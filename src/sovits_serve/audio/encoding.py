@@ -1,26 +1,50 @@
-"""Writing int16 mono audio piece by piece: wav, flac, ogg (Vorbis).
+"""Writing int16 mono audio piece by piece: wav, pcm, flac, ogg (Vorbis), mp3, opus, aac.
 
-Every writer works on a sink that can only be written to (a socket), and mends the lengths in the
-header afterwards where the sink can seek. Errors of the sink come out as they are (``OSError``).
+Every writer works on a sink that can only be written to (a socket). Where the sink can seek, wav
+and flac get their lengths in the header afterwards. Errors of the sink come out as they are
+(``OSError``). mp3, opus and aac need the extra ``codecs``.
+
+How soon bytes leave: wav and pcm at once, mp3, opus and aac within 100 ms, flac after 4096 samples,
+ogg in pages of 4 KiB, a second of speech or several of silence (opus is the one to stream). What
+leaves does not depend on how the audio was cut, up to the serial number of an ogg.
 """
 
-import struct
+import io
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from sovits_serve.audio.av_writer import (
+    AAC,
+    MP3,
+    OPUS,
+    AvWriter,
+    Codec,
+    check_codec,
+    nearest_rate,
+)
+from sovits_serve.audio.plain_writer import PcmWriter, WavWriter, wav_header
+from sovits_serve.audio.sink import AudioSink, AudioWriter, ByteSink, PcmArray
+from sovits_serve.audio.sound_file_writer import SoundFileWriter
 from sovits_serve.errors import InvalidRequest
 
-PcmArray = npt.NDArray[np.int16]
+__all__ = [
+    "AudioFormat",
+    "AudioSink",
+    "AudioWriter",
+    "ByteSink",
+    "PcmArray",
+    "check_available",
+    "check_format",
+    "encode_file",
+    "file_rate_hz",
+    "make_writer",
+    "media_type",
+    "wav_header",
+]
 
-_WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_SAMPLE_BYTES = 2
-# What a wav header says when the length is not known, or past what 32 bits can say.
-_UNKNOWN_SIZE = 0xFFFF_FFFF
+MAX_RATE_HZ = 192_000
 
 
 class AudioFormat(StrEnum):
@@ -28,197 +52,107 @@ class AudioFormat(StrEnum):
 
     WAV = "wav"
     FLAC = "flac"
-    OGG = "ogg"
+    OGG = "ogg"  # Vorbis
+    MP3 = "mp3"
+    OPUS = "opus"  # in ogg
+    AAC = "aac"  # in ADTS
+    PCM = "pcm"  # samples without a header
 
 
-class AudioSink(Protocol):
-    """Where encoded bytes go."""
+_CODECS: dict[AudioFormat, Codec] = {
+    AudioFormat.MP3: MP3,
+    AudioFormat.OPUS: OPUS,
+    AudioFormat.AAC: AAC,
+}
+_MEDIA_TYPES = {
+    AudioFormat.WAV: "audio/wav",
+    AudioFormat.FLAC: "audio/flac",
+    AudioFormat.OGG: "audio/ogg",
+    AudioFormat.MP3: "audio/mpeg",
+    AudioFormat.OPUS: "audio/ogg; codecs=opus",
+    AudioFormat.AAC: "audio/aac",
+    AudioFormat.PCM: "audio/pcm",
+}
 
-    def write(self, data: bytes, /) -> object:
-        """Take all of the bytes, or raise ``OSError``."""
+
+def media_type(kind: AudioFormat) -> str:
+    """Return a format's name in a Content-Type header."""
+    return _MEDIA_TYPES[kind]
 
 
-class AudioWriter(Protocol):
-    """Encodes audio as it comes."""
+def file_rate_hz(kind: AudioFormat, rate_hz: int) -> int:
+    """Return the sample rate of a file that is made of audio of ``rate_hz``."""
+    codec = _CODECS.get(kind)
+    return rate_hz if codec is None else nearest_rate(rate_hz, codec.rates_hz)
 
-    def write(self, samples: PcmArray) -> None:
-        """Encode samples, int16 (T,)."""
 
-    def close(self) -> None:
-        """Write what is held back. The sink stays open."""
+def check_available(kind: AudioFormat) -> None:
+    """Check that this installation can write a format.
 
-    def __enter__(self) -> Self:
-        """Return the writer."""
+    The first call for mp3, opus or aac imports FFmpeg (a tenth of a second).
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the writer."""
+    Raises:
+        UnsupportedFormat: it cannot; says what to install.
+    """
+    if kind in _CODECS:
+        check_codec(kind, _CODECS[kind])
 
 
 def check_format(path: Path) -> AudioFormat:
-    """Return the format that a file name's suffix asks for.
+    """Return the format that a file name's suffix asks for, if it can be written here.
 
     Raises:
         InvalidRequest: the suffix is none of the formats.
+        UnsupportedFormat: this installation cannot write it.
     """
     try:
-        return AudioFormat(path.suffix[1:].lower())
+        kind = AudioFormat(path.suffix[1:].lower())
     except ValueError as error:
         raise InvalidRequest(
             f"{path.name}: the suffix is {path.suffix or 'missing'}, must be one of "
             f"{', '.join(f'.{choice}' for choice in AudioFormat)}"
         ) from error
+    check_available(kind)
+    return kind
 
 
-def make_writer(sink: AudioSink, kind: AudioFormat, rate_hz: int) -> AudioWriter:
-    """Return a writer of ``kind`` that encodes into ``sink``."""
+def make_writer(
+    sink: AudioSink, kind: AudioFormat, rate_hz: int, *, bitrate: int | None = None
+) -> AudioWriter:
+    """Return a writer of ``kind`` that encodes audio of ``rate_hz`` into ``sink``.
+
+    Args:
+        sink: gets all bytes in order.
+        kind: the format.
+        rate_hz: of the samples that will be written, and of the file, except where the codec does
+            not know it (opus is always 48 kHz).
+        bitrate: bits per second of mp3, opus and aac; the others do not look at it.
+
+    Raises:
+        InvalidRequest: the rate or bit rate is out of range.
+        UnsupportedFormat: this installation cannot write the format.
+    """
+    if not 1 <= rate_hz <= MAX_RATE_HZ:
+        raise InvalidRequest(f"sample rate: {rate_hz} Hz is not between 1 and {MAX_RATE_HZ}")
+    check_available(kind)
+    if kind in _CODECS:
+        return AvWriter(sink, _CODECS[kind], rate_hz, bitrate)
     if kind is AudioFormat.WAV:
         return WavWriter(sink, rate_hz)
-    return SoundFileWriter(sink, kind, rate_hz)
+    if kind is AudioFormat.PCM:
+        return PcmWriter(sink)
+    return SoundFileWriter(sink, "FLAC" if kind is AudioFormat.FLAC else "OGG", rate_hz)
 
 
-class _Writer:
-    """A context manager that closes itself."""
+def encode_file(
+    samples: PcmArray, kind: AudioFormat, rate_hz: int, *, bitrate: int | None = None
+) -> bytes:
+    """Return one complete file, with its length in the header where the format has a place for it.
 
-    def close(self) -> None:
-        """Write what is held back."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class WavWriter(_Writer):
-    """Writes 16-bit mono wav; the header says "length unknown" until the sink can be mended."""
-
-    def __init__(self, sink: AudioSink, rate_hz: int) -> None:
-        self._sink = sink
-        self._rate_hz = rate_hz
-        self._num_bytes = 0
-        self._is_closed = False
-        sink.write(wav_header(rate_hz))
-
-    def write(self, samples: PcmArray) -> None:
-        """Encode samples, int16 (T,)."""
-        data = samples.astype("<i2", copy=False).tobytes()
-        self._sink.write(data)
-        self._num_bytes += len(data)
-
-    def close(self) -> None:
-        """Write the true length into the header, if the sink can seek."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        file = _seekable(self._sink)
-        if file is not None:
-            file.seek(-self._num_bytes - _WAV_HEADER.size, 1)
-            file.write(wav_header(self._rate_hz, self._num_bytes // _SAMPLE_BYTES))
-            file.seek(0, 2)
-
-
-def wav_header(rate_hz: int, num_samples: int | None = None) -> bytes:
-    """Return the 44 bytes in front of 16-bit mono samples; None means a length not known yet."""
-    size = _UNKNOWN_SIZE if num_samples is None else num_samples * _SAMPLE_BYTES
-    data_size = min(size, _UNKNOWN_SIZE)
-    riff_size = min(size + _WAV_HEADER.size - 8, _UNKNOWN_SIZE)
-    rate_bytes = rate_hz * _SAMPLE_BYTES
-    layout = (b"fmt ", 16, 1, 1, rate_hz, rate_bytes, _SAMPLE_BYTES, 8 * _SAMPLE_BYTES)
-    return _WAV_HEADER.pack(b"RIFF", riff_size, b"WAVE", *layout, b"data", data_size)
-
-
-class SoundFileWriter(_Writer):
-    """Writes flac or ogg through libsndfile."""
-
-    def __init__(self, sink: AudioSink, kind: AudioFormat, rate_hz: int) -> None:
-        import soundfile
-
-        self._rate_hz = rate_hz
-        self._sink = _SoundFileSink(sink)
-        self._file = soundfile.SoundFile(
-            self._sink, "w", samplerate=rate_hz, channels=1, format=kind.upper()
-        )
-        self._sink.raise_error()
-
-    def write(self, samples: PcmArray) -> None:
-        """Encode samples, int16 (T,), a second at a time.
-
-        libsndfile 1.2.2 overflows its stack on one long write to Vorbis (seen at 2.9 M samples).
-        """
-        for start in range(0, len(samples), self._rate_hz):
-            self._file.write(np.ascontiguousarray(samples[start : start + self._rate_hz]))
-            self._sink.raise_error()
-
-    def close(self) -> None:
-        """Write what the encoder holds back."""
-        self._file.close()
-        self._sink.raise_error()
-
-
-class _SoundFileSink:
-    """What libsndfile writes to: keeps a sink's error, because a callback in C cannot raise it.
-
-    A sink that cannot seek is followed by counting; what would change bytes already sent (lengths
-    in the header) is left out.
+    Raises:
+        InvalidRequest, UnsupportedFormat: as ``make_writer``.
     """
-
-    def __init__(self, sink: AudioSink) -> None:
-        self._sink = sink
-        self._file = _seekable(sink)
-        self._start = self._file.tell() if self._file is not None else 0
-        self._position = 0
-        self._end = 0
-        self._error: OSError | None = None
-
-    def raise_error(self) -> None:
-        """Raise the sink's first error."""
-        if self._error is not None:
-            raise self._error
-
-    def write(self, data: memoryview) -> int:
-        """Pass bytes on; report them as taken even after an error, which comes up later."""
-        is_new = self._position == self._end
-        if self._error is None and (is_new or self._file is not None):
-            try:
-                self._sink.write(bytes(data))
-            except OSError as error:
-                self._error = error
-        self._position += len(data)
-        self._end = max(self._end, self._position)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move within what has been written."""
-        base = (0, self._position, self._end)[whence]
-        self._position = min(max(0, base + offset), self._end)
-        if self._file is not None:
-            self._file.seek(self._start + self._position)
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position after the first byte written here."""
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """Return nothing: libsndfile asks for the method, not for bytes."""
-        del size
-        return b""
-
-
-def _seekable(sink: AudioSink) -> BinaryIO | None:
-    """Return the sink as a file if one can go back in it."""
-    is_seekable = getattr(sink, "seekable", None)
-    if is_seekable is None or not is_seekable():
-        return None
-    return sink  # type: ignore[return-value]  # what has seekable() is a binary file
+    file = io.BytesIO()
+    with make_writer(file, kind, rate_hz, bitrate=bitrate) as writer:
+        writer.write(np.asarray(samples, dtype=np.int16))
+    return file.getvalue()

@@ -1,8 +1,9 @@
-"""Sample rate conversion: the two ways the reference pipeline needs.
+"""Sample rate conversion: the two ways the reference pipeline needs, and one for output.
 
 ``sinc_resample`` repeats torchaudio's default arithmetic, because the spectrogram and the speaker
-embedding of upstream go through it. ``soxr_resample`` is what the HuBERT path and output
-conversion use. Arrays are float32, time is the last axis, rates are in Hz. Knows no torch.
+embedding of upstream go through it. ``soxr_resample`` is what the HuBERT path uses; for output,
+which comes in pieces of int16, there is ``PcmResampler``. Other arrays are float32, time is the
+last axis, rates are in Hz. Knows no torch.
 """
 
 from functools import lru_cache
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+PcmArray = npt.NDArray[np.int16]
 
 _NUM_ZERO_CROSSINGS = 6
 _ROLLOFF = 0.99
@@ -86,3 +88,39 @@ def soxr_resample(samples: FloatArray, from_hz: int, to_hz: int) -> FloatArray:
     length = ceil(samples.shape[-1] * (to_hz / from_hz))
     resampled = np.asarray(soxr.resample(samples, from_hz, to_hz, quality="HQ"), dtype=np.float32)
     return np.pad(resampled[:length], (0, max(0, length - resampled.shape[-1])))
+
+
+class PcmResampler:
+    """Resamples int16 piece by piece; what comes out does not depend on how it was cut.
+
+    Equal rates pass through. Quality and filter are those of ``soxr_resample``; rounding is ours,
+    because soxr's own int16 output is dithered with a seed taken from the clock.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self._stream = None
+        if from_hz != to_hz:
+            import soxr
+
+            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+
+    def process(self, samples: PcmArray) -> PcmArray:
+        """Take samples, int16 (T,); return those that are ready, int16."""
+        return self._resample(samples, is_last=False)
+
+    def finish(self) -> PcmArray:
+        """Return the samples that were held back. Nothing may follow."""
+        return self._resample(np.zeros(0, dtype=np.int16), is_last=True)
+
+    def _resample(self, samples: PcmArray, *, is_last: bool) -> PcmArray:
+        if self._stream is None:
+            return samples
+        values = samples.astype(np.float32)
+        output = self._stream.resample_chunk(values, last=is_last)
+        return np.asarray(np.clip(np.rint(output), -32_768, 32_767), dtype=np.int16)
+
+
+def resample_pcm(samples: PcmArray, from_hz: int, to_hz: int) -> PcmArray:
+    """Resample int16 (T,) at once, to the very samples that ``PcmResampler`` returns."""
+    resampler = PcmResampler(from_hz, to_hz)
+    return np.concatenate((resampler.process(samples), resampler.finish()))

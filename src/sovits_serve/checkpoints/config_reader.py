@@ -22,6 +22,11 @@ class ConfigReader:
         """Return a positive integer."""
         return self._integer(key, self._find(key))
 
+    def integer_or_zero(self, key: str) -> int:
+        """Return a positive integer; 0 where the config says nothing."""
+        value = self._find(key, missing=0)
+        return 0 if value == 0 else self._integer(key, value)
+
     def integers(self, key: str) -> tuple[int, ...]:
         """Return a non-empty list of positive integers."""
         items = self._items(key, self._find(key))
@@ -33,15 +38,26 @@ class ConfigReader:
         rows = [self._items(f"{key}[{index}]", item) for index, item in enumerate(outer)]
         return tuple(tuple(self._integer(key, item) for item in row) for row in rows)
 
+    def choice(self, key: str, choices: tuple[str, ...]) -> str:
+        """Return one of some words; the first where the config says nothing."""
+        value = self._find(key, missing=choices[0])
+        if value not in choices:
+            raise CheckpointError(
+                f"{self._origin}: config {key} is {show(value)}, one of {', '.join(choices)} is needed"
+            )
+        return choices[choices.index(value)]
+
     def require(self, key: str, actual: object, wanted: object) -> None:
         """Complain unless two values, the first from ``key``, are equal."""
         if actual != wanted:
             raise CheckpointError(f"{self._origin}: config {key} is {actual}, {wanted} is needed")
 
-    def _find(self, key: str) -> object:
+    def _find(self, key: str, missing: object = None) -> object:
         value = self._config
         for part in key.split("."):
             if not isinstance(value, dict) or part not in value:
+                if missing is not None:
+                    return missing
                 raise CheckpointError(f"{self._origin}: config {key} is missing")
             value = value[part]
         return value

@@ -25,6 +25,8 @@ from sovits_serve.errors import CheckpointError
 from sovits_serve.models.spec import SPECS, ModelVersion, SovitsDims, SymbolVersion, T2SDims
 from sovits_serve.models.weights import WeightSource
 
+_PUBLISHED_CODEBOOK = (1024, 768)
+
 
 class CheckpointWeights:
     """A ``WeightSource`` over an open checkpoint, which stays open as long as this lives."""
@@ -172,6 +174,8 @@ def _t2s_dims(config: ConfigReader, tensors: ShapeChecker) -> T2SDims:
         phoneme_vocab_size=config.integer("model.phoneme_vocab_size"),
         max_sec=config.integer("data.max_sec"),
         text_feature_dim=bert_proj[-1] if bert_proj else 0,
+        reads_text_features=config.choice("model.text_features", ("bert", "none")) == "bert",
+        tokens_per_phoneme=config.integer_or_zero("model.tokens_per_phoneme"),
     )
     hidden, vocab = dims.hidden, dims.vocab_size
     config.require("model.embedding_dim", config.integer("model.embedding_dim"), hidden)
@@ -194,6 +198,9 @@ def _t2s_dims(config: ConfigReader, tensors: ShapeChecker) -> T2SDims:
 
 def _sovits_dims(config: ConfigReader, tensors: Mapping[str, TensorRef]) -> SovitsDims:
     embedding = tensors.get("enc_p.text_embedding.weight")
+    # Published files hold 1024 codes of 768; no config says so, and other trainers may differ.
+    codebook = tensors.get("quantizer.vq.layers.0._codebook.embed")
+    codes = codebook.shape if codebook and len(codebook.shape) == 2 else _PUBLISHED_CODEBOOK
     return SovitsDims(
         inter_channels=config.integer("model.inter_channels"),
         hidden_channels=config.integer("model.hidden_channels"),
@@ -208,6 +215,8 @@ def _sovits_dims(config: ConfigReader, tensors: Mapping[str, TensorRef]) -> Sovi
         upsample_initial_channels=config.integer("model.upsample_initial_channel"),
         resblock_kernel_sizes=config.integers("model.resblock_kernel_sizes"),
         resblock_dilation_sizes=config.integer_lists("model.resblock_dilation_sizes"),
+        codebook_size=codes[0],
+        ssl_dim=codes[1],
     )
 
 
@@ -231,7 +240,15 @@ def _check_sovits(tensors: ShapeChecker, dims: SovitsDims, found: Detection) -> 
         "ref_enc.spectral.0.fc.weight", (128, spec.style_bins), f"version {found.version}"
     )
     tensors.require(
-        "quantizer.vq.layers.0._codebook.embed", (dims.codebook_size, dims.ssl_dim), "(fixed)"
+        "quantizer.vq.layers.0._codebook.embed",
+        (dims.codebook_size, dims.ssl_dim),
+        "(two dimensions)",
+    )
+    tensors.require("ssl_proj.weight", (dims.ssl_dim, dims.ssl_dim, 2), "and the codebook's width")
+    tensors.require(
+        "enc_p.ssl_proj.weight",
+        (hidden, dims.ssl_dim, 1),
+        "hidden_channels and the codebook's width",
     )
     if spec.has_speaker_embedding:
         tensors.require("sv_emb.weight", (style, dims.speaker_dim), "gin_channels")

@@ -53,6 +53,10 @@ def sovits_dims(version: ModelVersion, size: Size) -> SovitsDims:
 
 def t2s_config(dims: T2SDims) -> dict[str, object]:
     """Return the config that a GPT checkpoint of these dimensions carries."""
+    # Ours alone: upstream's models all read BERT and end by themselves, and none says so.
+    own: dict[str, object] = {} if dims.reads_text_features else {"text_features": "none"}
+    if dims.tokens_per_phoneme:
+        own["tokens_per_phoneme"] = dims.tokens_per_phoneme
     return {
         "train": {"seed": 1234, "epochs": 15, "precision": "16-mixed", "if_dpo": False},
         "data": {"max_eval_sample": 8, "max_sec": dims.max_sec, "num_workers": 4, "pad_val": 1024},
@@ -67,6 +71,7 @@ def t2s_config(dims: T2SDims) -> dict[str, object]:
             "dropout": 0,
             "EOS": dims.eos,
             "random_bert": 0,
+            **own,
         },
         "inference": {"top_k": 15},
     }

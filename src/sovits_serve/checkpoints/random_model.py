@@ -1,13 +1,12 @@
 """A whole model directory full of seeded noise, in the layout of a real one.
 
 What it says is babble, but every file has the names, shapes and formats of the published ones, so
-tests, benchmarks and a first try need no download. The same seed gives the same tensors.
+tests and benchmarks need no download. The same seed gives the same tensors.
 """
 
 import json
-import math
-import wave
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,14 +29,16 @@ from sovits_serve.checkpoints.random_plan import Plan, TensorPlan, plan_sovits, 
 from sovits_serve.checkpoints.safetensors_format import write_tensors
 from sovits_serve.errors import ConfigError
 from sovits_serve.models.spec import SPECS, ModelVersion
-
-REFERENCE_TEXT = "This is a made-up voice."
-_REFERENCE_RATE_HZ = 32_000
-_REFERENCE_S = 4
+from sovits_serve.voices.demo import DEMO_TEXT, write_demo_recording
 
 
 def write_random_model(
-    directory: Path | str, *, version: ModelVersion, size: Size, seed: int
+    directory: Path | str,
+    *,
+    version: ModelVersion,
+    size: Size,
+    seed: int,
+    tokens_per_phoneme: int = 0,
 ) -> Path:
     """Write a model directory of seeded noise.
 
@@ -52,6 +53,8 @@ def write_random_model(
         size: "full" has the published dimensions (1.1 GB), "tiny" about 60 MB, and 90 MB more
             for the Pro versions, whose speaker encoder has one size only.
         seed: selects the noise.
+        tokens_per_phoneme: not 0: the length of what is said follows from the text alone, as
+            speech does roughly; 2 is 12.5 phonemes per second. 0: it ends where noise ends it.
 
     Returns:
         The directory.
@@ -64,21 +67,39 @@ def write_random_model(
         raise ConfigError(f"a random model of version {version} is not supported yet")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_random_t2s(directory / "gpt.ckpt", version=version, size=size, seed=seed)
+    write_random_t2s(
+        directory / "gpt.ckpt",
+        version=version,
+        size=size,
+        seed=seed,
+        tokens_per_phoneme=tokens_per_phoneme,
+    )
     write_random_sovits(directory / "sovits.pth", version=version, size=size, seed=seed + 1)
     _write_encoders(directory, size, seed + 2)
     if spec.has_speaker_embedding:
         path = directory / "sv" / "pretrained_eres2netv2w24s4ep4.ckpt"
         path.parent.mkdir(exist_ok=True)
         write_state_dict(path, _build(plan_speaker(sovits_dims(version, size)), seed + 3))
-    _write_reference(directory / "reference.wav", seed)
-    (directory / "reference.txt").write_text(REFERENCE_TEXT + "\n", encoding="utf-8")
+    write_demo_recording(directory / "reference.wav", seed)
+    (directory / "reference.txt").write_text(DEMO_TEXT + "\n", encoding="utf-8")
     return directory
 
 
-def write_random_t2s(path: Path, *, version: ModelVersion, size: Size, seed: int) -> None:
+def write_random_t2s(
+    path: Path,
+    *,
+    version: ModelVersion,
+    size: Size,
+    seed: int,
+    reads_text_features: bool = True,
+    tokens_per_phoneme: int = 0,
+) -> None:
     """Write one GPT checkpoint of seeded noise, in the trainer's layout."""
-    dims = t2s_dims(version, size)
+    dims = replace(
+        t2s_dims(version, size),
+        reads_text_features=reads_text_features,
+        tokens_per_phoneme=tokens_per_phoneme,
+    )
     write_t2s(path, _build(plan_t2s(dims), seed), t2s_config(dims))
 
 
@@ -132,21 +153,3 @@ def _write_hub(directory: Path, config: dict[str, object], plan: Plan, seed: int
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_tensors(directory / "model.safetensors", layout, read, {"format": "pt"})
-
-
-def _write_reference(path: Path, seed: int) -> None:
-    """Write four seconds of a gliding, pulsating buzz: voiced, with pauses, far from clipping."""
-    time = torch.arange(_REFERENCE_S * _REFERENCE_RATE_HZ) / _REFERENCE_RATE_HZ
-    pitch_hz = 120 + seed % 80 + 25 * torch.sin(2 * math.pi * 0.6 * time)
-    phase = 2 * math.pi * torch.cumsum(pitch_hz, 0) / _REFERENCE_RATE_HZ
-    sound = torch.zeros_like(time)
-    for harmonic in range(1, 25):
-        formant = 1 + 2 * math.exp(-(((harmonic - 5) / 2) ** 2))
-        sound += formant / harmonic * torch.sin(harmonic * phase)
-    syllables = torch.sin(math.pi * 3 * time).clamp(min=0).sqrt()
-    sound = 0.5 * sound * syllables / sound.abs().max()
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(_REFERENCE_RATE_HZ)
-        file.writeframes((sound * 32767).short().numpy().tobytes())

@@ -11,14 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from sovits_serve.audio.postprocess import to_int16
-from sovits_serve.engine.batch import AudioWindow
+from sovits_serve.engine.batch import NOT_FINITE, AudioWindow
 from sovits_serve.engine.random_stream import normal
 from sovits_serve.engine.request import Sequence
 from sovits_serve.errors import SynthesisError
 from sovits_serve.models.sovits.model import SovitsModel
+
+# On a CPU, lengths are rounded up: oneDNN compiles its convolutions anew for each length, and keeps
+# a thousand of them, at 0.3 MB or so. Steps of tokens and phonemes, and of the generator's frames,
+# which are finer where a listener waits: ``(step, up to)``.
+_CPU_STEP = 16
+_CPU_FRAME_STEPS = ((4, 32), (16, 128))
+_CPU_FRAME_STEP = 32
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class AudioDecoder:
     def __init__(self, sovits: SovitsModel, device: torch.device) -> None:
         self._sovits = sovits
         self._device = device
+        self._step = _CPU_STEP if device.type == "cpu" else 1
         self._states: dict[tuple[str, int], DecoderState] = {}
 
     def __len__(self) -> int:
@@ -62,9 +71,9 @@ class AudioDecoder:
         style = torch.stack(list(styles))
         scale = torch.tensor([message.noise_scale for message in messages])
         latents = self._sovits.encode_latent(
-            pad_sequence(tokens, batch_first=True).to(self._device),
+            _padded(tokens, self._step).to(self._device),
             _lengths(tokens),
-            pad_sequence(phones, batch_first=True).to(self._device),
+            _padded(phones, self._step).to(self._device),
             _lengths(phones),
             style,
             speeds=[message.speed for message in messages],
@@ -93,7 +102,7 @@ class AudioDecoder:
             for state, window, begin in zip(states, windows, begins, strict=True)
         ]
         samples = self._sovits.generate(
-            pad_sequence(slices, batch_first=True).transpose(1, 2),  # (B, inter, T)
+            _padded(slices, self._frame_step(slices)).transpose(1, 2),  # (B, inter, T)
             _lengths(slices),
             torch.stack([state.style for state in states]),
         )
@@ -105,6 +114,11 @@ class AudioDecoder:
             if window.start + window.num_frames == window.sequence.num_frames:
                 self.drop(window.sequence)
         return pcm
+
+    def _frame_step(self, slices: Rows[Tensor]) -> int:
+        longest = max(row.size(0) for row in slices)
+        steps = (step for step, up_to in _CPU_FRAME_STEPS if longest <= up_to)
+        return next(steps, _CPU_FRAME_STEP) if self._device.type == "cpu" else 1
 
     def _noise(self, sequences: Rows[Sequence]) -> Tensor:
         """Return unit normal noise (B, inter, T_frames), a function of seed, segment and frame."""
@@ -120,7 +134,15 @@ class AudioDecoder:
             ).T
             for sequence in sequences
         ]
-        return pad_sequence(rows, batch_first=True).transpose(1, 2)
+        step = self._step * self._sovits.spec.frames_per_token
+        return _padded(rows, step).transpose(1, 2)
+
+
+def _padded(rows: Rows[Tensor], step: int) -> Tensor:
+    """Return rows (T, ...) as one batch (B, T', ...), with zeros up to a multiple of ``step``."""
+    batch = pad_sequence(list(rows), batch_first=True)
+    behind = -batch.size(1) % step
+    return functional.pad(batch, (*[0, 0] * (batch.dim() - 2), 0, behind)) if behind else batch
 
 
 def _lengths(rows: Rows[Tensor]) -> Tensor:
@@ -129,5 +151,5 @@ def _lengths(rows: Rows[Tensor]) -> Tensor:
 
 def _to_pcm(samples: np.ndarray) -> bytes | SynthesisError:
     if not np.isfinite(samples).all():
-        return SynthesisError("the decoder's samples are not finite; try float32")
+        return SynthesisError(f"the decoder's samples are {NOT_FINITE}")
     return to_int16(samples).tobytes()

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from sovits_serve.engine.request import Request, Sequence
 from sovits_serve.errors import ServingError
 
+# In the message of every failure by NaN or infinity, by which warm-up knows it.
+NOT_FINITE = "not finite; try float32"
+
 
 @dataclass(frozen=True, eq=False)
 class AudioWindow:

@@ -93,6 +93,8 @@ class Conditioner:
 
     def text_features(self, texts: Rows[PhonemizedText]) -> list[Tensor]:
         """Return features (T_ph, D_text) per text: BERT's inside spans, zeros elsewhere."""
+        if not self._models.t2s.dims.reads_text_features:
+            return [self._no_features(len(text.phone_ids)) for text in texts]
         spans = [span for text in texts for span in text.spans]
         encoded = iter(self._encode_spans(spans))
         features = []
@@ -127,7 +129,7 @@ class Conditioner:
         return found
 
     def _reference(self, audio: ReferenceAudio, *, is_auxiliary: bool) -> _Encoded:
-        key = f"{'auxiliary' if is_auxiliary else 'reference'} {content_key(audio)}"
+        key = f"{'auxiliary' if is_auxiliary else 'reference'} {audio.key or content_key(audio)}"
         found = self._references.get(key)
         if found is None:
             found = self._encode(audio, is_auxiliary=is_auxiliary)

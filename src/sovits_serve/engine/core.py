@@ -124,7 +124,7 @@ class EngineCore:
         try:
             self.add(request)
         except ServingError as error:
-            return [Failed(request.request_id, error.code, error.message)]
+            return [Failed(request.request_id, error.code, error.message, error.retry_after_s)]
         return []
 
     def _free(self) -> None:

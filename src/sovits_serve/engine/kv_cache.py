@@ -11,7 +11,8 @@ pages are committed when first written.
 import heapq
 import mmap
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -54,8 +55,7 @@ class KVCache:
         self._touched = [0] * num_slots
         self._used = [False] * num_slots
         self._free_slots = list(range(num_slots))
-        # One column past max_length takes what inactive rows write.
-        capacity = -(-(max_length + 1) // CAPACITY_STEP) * CAPACITY_STEP
+        capacity = _capacity(max_length)
         width = dims.hidden // dims.num_heads
         shape = (dims.num_layers, num_slots, 2, dims.num_heads, capacity, width)
         try:
@@ -129,6 +129,19 @@ class KVCache:
         for slot, count in zip(slots, by, strict=True):
             self.lengths[slot] += count
 
+    @contextmanager
+    def unchanged_on_error(self) -> Iterator[None]:
+        """Take back what a computation that fails has added to the lengths.
+
+        What it wrote lies past them then, where the same tokens can be written again.
+        """
+        before = self.lengths.copy()
+        try:
+            yield
+        except Exception:
+            self.lengths[:] = before
+            raise
+
     def check_integrity(self) -> None:
         """Assert every invariant of the bookkeeping and the memory (slow: reads all of it)."""
         free = sorted(self._free_slots)
@@ -187,6 +200,16 @@ class KVCache:
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, device=self.device)
+
+
+def slot_bytes(dims: T2SDims, max_length: int, item_bytes: int) -> int:
+    """Return the memory of one slot."""
+    return dims.num_layers * 2 * dims.hidden * _capacity(max_length) * item_bytes
+
+
+def _capacity(max_length: int) -> int:
+    """Return a slot's columns: one past ``max_length`` takes what inactive rows write."""
+    return -(-(max_length + 1) // CAPACITY_STEP) * CAPACITY_STEP
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from sovits_serve.config import EngineConfig
 from sovits_serve.engine.audio_decoding import AudioDecoder
-from sovits_serve.engine.batch import AudioWindow, Batch, SampledToken, StepResults
+from sovits_serve.engine.batch import NOT_FINITE, AudioWindow, Batch, SampledToken, StepResults
 from sovits_serve.engine.conditioning import Conditioner, Conditioning
 from sovits_serve.engine.kv_cache import KVCache
 from sovits_serve.engine.request import Request, Sequence
 from sovits_serve.engine.sampling import SamplingState, sample
-from sovits_serve.errors import ServingError, SynthesisError, TextTooLong
+from sovits_serve.errors import OutOfMemory, ServingError, SynthesisError, TextTooLong
 from sovits_serve.models.bundle import Models
 from sovits_serve.models.t2s.model import PrefillBatch
 
@@ -109,11 +109,13 @@ class ModelRunner:
         logits: list[Tensor] = []
 
         def prefill(sequences: Rows[Sequence]) -> None:
-            logits.append(self._prefill(sequences))
+            with self._cache.unchanged_on_error():
+                logits.append(self._prefill(sequences))
             rows.extend(sequences)
 
         def decode(sequences: Rows[Sequence]) -> None:
-            logits.append(self._decode(sequences))
+            with self._cache.unchanged_on_error():
+                logits.append(self._decode(sequences))
             rows.extend(sequences)
 
         live = [s for s in batch.prefill if s.key[0] not in results.failures]
@@ -122,8 +124,12 @@ class ModelRunner:
         running = [s for s in batch.decode if s.key[0] not in results.failures]
         self._attempt([running], decode, _sequence_of, results, can_split=False)
 
-        def draw(rows: Rows[Sequence]) -> None:
-            self._sample(rows, torch.cat(logits), results)
+        def draw(some: Rows[Sequence]) -> None:
+            scores = torch.cat(logits)
+            if len(some) < len(rows):
+                places = {row.key: place for place, row in enumerate(rows)}
+                scores = scores[torch.tensor([places[row.key] for row in some])]
+            self._sample(some, scores, results)
 
         self._attempt([rows], draw, _sequence_of, results, can_split=False)
 
@@ -157,6 +163,7 @@ class ModelRunner:
                 sequence.request.message.sampling,
                 segment=sequence.index,
                 seen=voice.prompt_semantic,
+                min_tokens=sequence.min_tokens,
             )
         own_features = self.conditioner.text_features([sequence.text for sequence in sequences])
         batch = PrefillBatch.collate(
@@ -210,7 +217,7 @@ class ModelRunner:
                 results.tokens[sequence.key] = SampledToken(token, bool(is_eos))
             else:
                 results.failures[sequence.key[0]] = SynthesisError(
-                    f"segment {sequence.index}: the T2S logits are not finite; try float32"
+                    f"segment {sequence.index}: the T2S logits are {NOT_FINITE}"
                 )
 
     def _attempt(
@@ -222,29 +229,59 @@ class ModelRunner:
         *,
         can_split: bool = True,
     ) -> None:
-        """Compute groups of rows; where a group fails, find the rows that do and fail those."""
-        todo = [list(group) for group in groups if group]
+        """Compute groups of rows; where a group fails, find the rows that do and fail those.
+
+        Out of memory, a group is tried again with what the allocator gives back; then, if it
+        cannot be split, without its youngest request, until what is left fits.
+        """
+        todo = [list(group) for group in groups]
+        is_trimmed = False
         while todo:
             group = todo.pop(0)
+            if not group:
+                continue
             try:
                 compute(group)
+                continue
             except torch.AcceleratorError:
                 raise  # the device is lost for this process: the supervisor's business
             except Exception as error:  # noqa: BLE001 -- one request fails, the engine goes on
-                if len(group) > 1 and can_split:
-                    half = len(group) // 2
-                    todo[:0] = [group[:half], group[half:]]
-                    continue
+                failure = error
+            if isinstance(failure, torch.OutOfMemoryError) and not is_trimmed:
+                is_trimmed = True
+                todo.insert(0, group)
+            elif len(group) > 1 and can_split:
+                half = len(group) // 2
+                todo[:0] = [group[:half], group[half:]]
+            elif isinstance(failure, torch.OutOfMemoryError):
+                todo.insert(0, self._without_youngest(group, request_of, failure, results))
+            else:
                 for row in group:
-                    results.failures[request_of(row)] = _as_serving_error(error)
+                    results.failures[request_of(row)] = _as_serving_error(failure)
+            is_memory = isinstance(failure, torch.OutOfMemoryError)
+            failure.__traceback__ = None  # its frames hold the tensors that were in the way
+            if is_memory and self._models.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _without_youngest(
+        self,
+        group: list[Row],
+        request_of: Callable[[Row], str],
+        error: Exception,
+        results: StepResults,
+    ) -> list[Row]:
+        """Fail the request that began last, and return the rows of the others."""
+        youngest = request_of(group[-1])
+        results.failures[youngest] = _as_serving_error(error)
+        return [row for row in group if request_of(row) != youngest]
 
 
 def _as_serving_error(error: Exception) -> ServingError:
     if isinstance(error, ServingError):
         return error
-    _log.exception("a request failed", exc_info=error)
+    _log.error("a request failed", exc_info=error)
     if isinstance(error, torch.OutOfMemoryError):
-        return SynthesisError("out of device memory")
+        return OutOfMemory("out of device memory")
     return SynthesisError(f"{type(error).__name__} while computing")
 
 

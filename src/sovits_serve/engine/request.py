@@ -18,12 +18,15 @@ from sovits_serve.protocol.messages import (
     SynthesisRequest,
 )
 
+MAX_TOP_K = 2**31 - 1  # no vocabulary is as large; more would not fit the messages
 MAX_TOP_P = 1.0
 # Logits divided by less leave the range of float32.
 MIN_REPETITION_PENALTY = 0.01
 # Several breaks in a row add up to one pause.
 MAX_PAUSE_S = 60.0
 SPEED_RANGE = (0.25, 4.0)
+# The first steps cannot end a segment: upstream drops the EOS column before step 11.
+MIN_TOKENS = 11
 
 
 class SequenceState(StrEnum):
@@ -43,12 +46,14 @@ class Sequence:
     index: int
     text: PhonemizedText
     max_tokens: int
+    min_tokens: int = MIN_TOKENS
     state: SequenceState = SequenceState.WAITING
     tokens: list[int] = field(default_factory=list)
     num_frames: int = 0  # known once all tokens are
     num_frames_decoded: int = 0
     pending_pcm: list[bytes] = field(default_factory=list)
     is_heard: bool = False  # its first audio has been sent
+    is_silent: bool = True  # all samples decoded so far are zero
 
     @property
     def key(self) -> tuple[str, int]:
@@ -62,6 +67,7 @@ class Request:
 
     message: SynthesisRequest
     arrival_s: float
+    deadline_s: float | None = None  # by the scheduler's clock
     is_prepared: bool = False
     sequences: list[Sequence] = field(default_factory=list)
     next_waiting: int = 0  # first sequence that has not been admitted
@@ -91,7 +97,7 @@ class ModelLimits:
     max_tokens: int
     max_segments: int
     max_auxiliary: int
-    has_text_features: bool
+    can_read_chinese: bool
 
 
 def check_types(message: SynthesisRequest) -> SynthesisRequest:
@@ -137,6 +143,8 @@ def check_request(message: SynthesisRequest, limits: ModelLimits) -> None:
     check_range("speed", message.speed, *SPEED_RANGE)
     check_range("noise_scale", message.noise_scale, 0.0, 2.0)
     check_range("segment_pause_s", message.segment_pause_s, 0.0, 10.0)
+    if message.timeout_s is not None and not message.timeout_s > 0.0:
+        raise InvalidRequest(f"timeout_s: {message.timeout_s} is not above 0")
     check_sampling(message.sampling, limits)
     for index, segment in enumerate(message.segments):
         check_text(f"segments[{index}]", segment, limits)
@@ -182,8 +190,9 @@ def check_sampling(params: SamplingParams, limits: ModelLimits) -> None:
     """Check the ranges of sampling parameters."""
     if not -(2**63) <= params.seed < 2**63:
         raise InvalidRequest(f"seed: {params.seed} does not fit 64 bits")
-    if params.top_k is not None and params.top_k < 1:
-        raise InvalidRequest(f"top_k: {params.top_k} is below 1; leave it out to allow all tokens")
+    if params.top_k is not None and not 1 <= params.top_k <= MAX_TOP_K:
+        where = "below 1" if params.top_k < 1 else f"above {MAX_TOP_K}"
+        raise InvalidRequest(f"top_k: {params.top_k} is {where}; leave it out to allow all tokens")
     if not 0.0 < params.top_p <= MAX_TOP_P:
         raise InvalidRequest(f"top_p: {params.top_p} is not above 0 and at most {MAX_TOP_P}")
     check_range("temperature", params.temperature, 0.0, 100.0)
@@ -209,7 +218,7 @@ def check_text(name: str, text: PhonemizedText, limits: ModelLimits) -> None:
     if low < 0 or high >= limits.num_phonemes:
         bad = low if low < 0 else high
         raise InvalidRequest(f"{name}: phone id {bad} is not below {limits.num_phonemes}")
-    if text.spans and not limits.has_text_features:
+    if text.spans and not limits.can_read_chinese:
         raise InvalidRequest(f"{name}: has Chinese spans, but no BERT model is loaded")
     end = 0
     for span in text.spans:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from sovits_serve.engine.random_stream import as_signed, exponential
+from sovits_serve.engine.request import MIN_TOKENS
 from sovits_serve.protocol.messages import SamplingParams
 
-# The first steps cannot end a segment: upstream drops the EOS column before step 11.
-MIN_TOKENS = 11
+# Noise of so many positions is drawn at once: a row's numbers depend on its name alone, and drawing
+# costs little more for many than for one.
+_NOISE_BLOCK = 16
 # Upstream's lower bound; a temperature of 0 means this.
 MIN_TEMPERATURE = 1e-5
 # Top-p adds up weights as integers of this unit: exact, so in any order and on any device equal.
@@ -31,7 +33,7 @@ class SampleResult:
     is_finite: Tensor  # bool (B): false where the logits held NaN or infinity
 
 
-@dataclass(frozen=True)
+@dataclass
 class SamplingRows:
     """Parameters of the rows of one step as tensors, and what the host knows about them."""
 
@@ -42,7 +44,9 @@ class SamplingRows:
     repetition_penalty: Tensor  # float32 (B)
     seeds: Tensor  # int64 (B)
     segments: Tensor  # int64 (B)
+    min_tokens: Tensor  # int64 (B): EOS cannot come before so many
     max_top_k: int  # largest limit among the rows that have one; 0: none has
+    is_one_top_k: bool  # all rows have that limit
     has_top_p: bool
     has_penalty: bool
 
@@ -57,9 +61,20 @@ class SamplingState:
         self._params = [SamplingParams()] * num_slots
         self._seen = torch.zeros(num_slots, vocab_size, dtype=torch.bool, device=self.device)
         self._floats = torch.ones(3, num_slots, device=self.device)
-        self._integers = torch.ones(3, num_slots, dtype=torch.int64, device=self.device)
+        self._integers = torch.ones(4, num_slots, dtype=torch.int64, device=self.device)
+        self._noise = torch.ones(num_slots, _NOISE_BLOCK, vocab_size, device=self.device)
+        self._noise_starts: list[int | None] = [None] * num_slots
+        self._last_rows: tuple[list[int], SamplingRows] | None = None
 
-    def set_row(self, slot: int, params: SamplingParams, *, segment: int, seen: Tensor) -> None:
+    def set_row(
+        self,
+        slot: int,
+        params: SamplingParams,
+        *,
+        segment: int,
+        seen: Tensor,
+        min_tokens: int = MIN_TOKENS,
+    ) -> None:
         """Give a slot to a row.
 
         Args:
@@ -67,25 +82,34 @@ class SamplingState:
             params: how the row draws, in range (checked where requests come in).
             segment: names the row's random stream within ``params.seed``.
             seen: int64 (T_pr), the prompt: the repetition penalty covers it from the start.
+            min_tokens: how many tokens the row has before EOS can come.
         """
         self._params[slot] = params
+        self._noise_starts[slot] = self._last_rows = None
         top_k = min(params.top_k or self.vocab_size, self.vocab_size)
         temperature = max(params.temperature, MIN_TEMPERATURE)
         floats = (params.top_p, temperature, params.repetition_penalty)
         self._floats[:, slot] = torch.tensor(floats, device=self.device)
-        integers = (top_k, as_signed(params.seed), segment)
+        integers = (top_k, as_signed(params.seed), segment, min_tokens)
         self._integers[:, slot] = torch.tensor(integers, device=self.device)
         self._seen[slot].zero_()
         self._seen[slot, seen.to(self.device)] = True
 
     def rows(self, slots: Tensor) -> SamplingRows:
-        """Return the parameters of some slots (int64 (B), on the CPU), in the order given."""
-        params = [self._params[slot] for slot in slots.tolist()]
-        index = slots.to(self.device)
+        """Return the parameters of some slots (int64 (B), on the CPU), in the order given.
+
+        They are good until the next call.
+        """
+        chosen, index = slots.tolist(), slots.to(self.device)
+        if self._last_rows is not None and self._last_rows[0] == chosen:
+            self._last_rows[1].seen = self._seen[index]
+            return self._last_rows[1]
+        params = [self._params[slot] for slot in chosen]
         top_p, temperature, penalty = self._floats[:, index].unbind(0)
-        top_k, seeds, segments = self._integers[:, index].unbind(0)
-        limits = (row.top_k for row in params if row.top_k and row.top_k < self.vocab_size)
-        return SamplingRows(
+        top_k, seeds, segments, min_tokens = self._integers[:, index].unbind(0)
+        limits = {row.top_k or self.vocab_size for row in params}
+        max_top_k = max((limit for limit in limits if limit < self.vocab_size), default=0)
+        rows = SamplingRows(
             seen=self._seen[index],
             top_k=top_k,
             top_p=top_p,
@@ -93,10 +117,36 @@ class SamplingState:
             repetition_penalty=penalty,
             seeds=seeds,
             segments=segments,
-            max_top_k=max(limits, default=0),
+            min_tokens=min_tokens,
+            max_top_k=max_top_k,
+            is_one_top_k=limits == {max_top_k},
             has_top_p=any(row.top_p < 1 for row in params),
             has_penalty=any(row.repetition_penalty != 1 for row in params),
         )
+        self._last_rows = chosen, rows
+        return rows
+
+    def noise(self, slots: Tensor, positions: Tensor) -> Tensor:
+        """Return unit exponential numbers (B, V) of each slot's stream at the row's position.
+
+        Args:
+            slots: int64 (B), on the CPU.
+            positions: int64 (B), on the CPU.
+        """
+        offsets = []
+        for slot, position in zip(slots.tolist(), positions.tolist(), strict=True):
+            start = self._noise_starts[slot]
+            if start is None or not start <= position < start + _NOISE_BLOCK:
+                start = position
+                block = torch.arange(position, position + _NOISE_BLOCK, device=self.device)
+                seed, segment = self._integers[1:3, slot, None].expand(-1, _NOISE_BLOCK)
+                # Drawing may run out of memory and be tried again: the start is true only after it.
+                self._noise_starts[slot] = None
+                self._noise[slot] = exponential(seed, segment, block, self.vocab_size)
+                self._noise_starts[slot] = start
+            offsets.append(position - start)
+        index = slots.to(self.device), torch.tensor(offsets, device=self.device)
+        return self._noise[index]
 
     def mark_seen(self, slots: Tensor, tokens: Tensor) -> None:
         """Take each slot's new token (B) into what its repetition penalty covers."""
@@ -117,10 +167,12 @@ def sample(
         logits: float32 (B, V); V - 1 is EOS. Not changed.
         state: the slots' parameters.
         slots: int64 (B), on the CPU; each row's slot.
-        positions: int64 (B), how many tokens the row has generated before this one.
+        positions: int64 (B), on the CPU; how many tokens the row has generated before this one.
         noise: float32 (B, V) unit exponential numbers; None draws them from the rows' streams.
     """
     rows = state.rows(slots)
+    if noise is None:
+        noise = state.noise(slots, positions)
     result = draw(logits, rows, positions.to(logits.device), noise)
     state.mark_seen(slots, result.tokens)
     return result
@@ -141,7 +193,8 @@ def draw(
         noise = exponential(rows.seeds, rows.segments, positions, eos + 1)
     tokens = (_weights(limit(scores, rows)) / noise).argmax(-1)
     is_eos = (tokens == eos) | (scores.argmax(-1) == eos)
-    return SampleResult(tokens, is_eos, logits.isfinite().all(-1))
+    # A sum is finite only where all that is added up is.
+    return SampleResult(tokens, is_eos, logits.sum(-1).isfinite())
 
 
 def penalize(logits: Tensor, rows: SamplingRows, positions: Tensor) -> Tensor:
@@ -151,7 +204,7 @@ def penalize(logits: Tensor, rows: SamplingRows, positions: Tensor) -> Tensor:
         float32 (B, V), a new tensor. Its argmax takes part in the stop test.
     """
     scores = logits.clone()
-    scores[:, -1].masked_fill_(positions < MIN_TOKENS, float("-inf"))
+    scores[:, -1].masked_fill_(positions < rows.min_tokens, float("-inf"))
     if not rows.has_penalty:
         return scores
     penalty = rows.repetition_penalty[:, None]
@@ -193,6 +246,8 @@ def _beyond_top_p(scores: Tensor, top_p: Tensor) -> Tensor:
 def _keep_top_k(scores: Tensor, rows: SamplingRows) -> Tensor:
     """Keep scores not below the k-th; ties stay, so more than k can be left."""
     largest = scores.topk(rows.max_top_k, dim=-1).values
+    if rows.is_one_top_k:
+        return scores.masked_fill(scores < largest[:, -1:], float("-inf"))
     kth = largest.gather(1, (rows.top_k.clamp(max=rows.max_top_k) - 1)[:, None])
     has_limit = (rows.top_k <= rows.max_top_k)[:, None]
     return scores.masked_fill((scores < kth) & has_limit, float("-inf"))

@@ -12,14 +12,21 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sovits_serve.engine.batch import AudioWindow, Batch, StepResults
-from sovits_serve.engine.request import Request, Sequence, SequenceState, num_frames
-from sovits_serve.errors import InvalidRequest, QueueFull, ServingError
+from sovits_serve.engine.request import MIN_TOKENS, Request, Sequence, SequenceState, num_frames
+from sovits_serve.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    QueueFull,
+    ServingError,
+    SynthesisError,
+)
 from sovits_serve.protocol.messages import (
     Aborted,
     AudioChunk,
     Failed,
     Finished,
     Message,
+    PhonemizedText,
     SynthesisRequest,
 )
 
@@ -41,6 +48,7 @@ class SchedulerLimits:
     first_window_frames: int
     max_window_frames: int
     max_tokens: int
+    tokens_per_phoneme: int = 0  # not 0: decides the length of a segment, whatever is drawn
 
 
 @dataclass(frozen=True)
@@ -91,12 +99,22 @@ class Scheduler:
             raise QueueFull(f"{len(self.requests)} requests wait; the limit is the same")
         asked = message.sampling.max_tokens
         max_tokens = self.limits.max_tokens if asked is None else asked
-        request = Request(message, arrival_s=self._clock())
+        now = self._clock()
+        deadline_s = None if message.timeout_s is None else now + message.timeout_s
+        request = Request(message, arrival_s=now, deadline_s=deadline_s)
         request.sequences = [
-            Sequence(request, index, text, max_tokens)
+            Sequence(request, index, text, *self._token_bounds(text, max_tokens))
             for index, text in enumerate(message.segments)
         ]
         self.requests[message.request_id] = request
+
+    def _token_bounds(self, text: PhonemizedText, max_tokens: int) -> tuple[int, int]:
+        """Return how many tokens a segment may have at most, and must have before it may end."""
+        per_phoneme = self.limits.tokens_per_phoneme
+        if not per_phoneme:
+            return max_tokens, MIN_TOKENS
+        length = min(max_tokens, max(1, per_phoneme * len(text.phone_ids)))
+        return length, length
 
     def abort(self, request_id: str) -> None:
         """End a request on demand; one that has ended already is left alone."""
@@ -105,6 +123,7 @@ class Scheduler:
 
     def schedule(self) -> Batch:
         """Decide the work of the next step. Running sequences always decode."""
+        self._expire()
         decode = tuple(self.running)
         unprepared = (r for r in self.requests.values() if not r.is_prepared)
         return Batch(
@@ -167,6 +186,20 @@ class Scheduler:
 
     # Admission.
 
+    def _expire(self) -> None:
+        """Fail what is not finished by its deadline; its slots are free for this very step."""
+        now = self._clock()
+        late = [
+            request
+            for request in self.requests.values()
+            if request.deadline_s is not None and request.deadline_s <= now
+        ]
+        for request in late:
+            error = DeadlineExceeded(
+                f"not finished within timeout_s ({request.message.timeout_s:g} s)"
+            )
+            self._fail(request.request_id, error)
+
     def _admit(self) -> list[Sequence]:
         free = self.limits.max_running - len(self.running)
         admitted: list[Sequence] = []
@@ -197,7 +230,10 @@ class Scheduler:
         sampled = results.tokens[sequence.key]
         if not sampled.is_eos:
             sequence.tokens.append(sampled.token)
-        if sampled.is_eos or len(sequence.tokens) >= sequence.max_tokens:
+        if sampled.is_eos and not sequence.tokens:
+            error = SynthesisError(f"segment {sequence.index}: the model ended it at once")
+            self._fail(sequence.request.request_id, error)
+        elif sampled.is_eos or len(sequence.tokens) >= sequence.max_tokens:
             self._release(sequence)
             sequence.state = SequenceState.DECODING
             sequence.num_frames = num_frames(
@@ -251,10 +287,15 @@ class Scheduler:
         return AudioWindow(sequence, done, min(limit, sequence.num_frames - done))
 
     def _take_audio(self, window: AudioWindow, results: StepResults) -> None:
-        sequence = window.sequence
-        sequence.pending_pcm.append(results.pcm[sequence.key])
+        sequence, pcm = window.sequence, results.pcm[window.sequence.key]
+        sequence.pending_pcm.append(pcm)
         sequence.num_frames_decoded += window.num_frames
+        sequence.is_silent = sequence.is_silent and pcm.count(0) == len(pcm)
         if sequence.num_frames_decoded == sequence.num_frames:
+            if sequence.is_silent:  # pauses are added later: this was to be speech
+                error = SynthesisError(f"segment {sequence.index}: the model made only silence")
+                self._fail(sequence.request.request_id, error)
+                return
             sequence.state = SequenceState.FINISHED
             self.decoding.remove(sequence)
         self._flush(sequence.request)
@@ -302,7 +343,7 @@ class Scheduler:
 
     def _fail(self, request_id: str, error: ServingError) -> None:
         if request_id in self.requests:
-            failed = Failed(request_id, error.code, error.message)
+            failed = Failed(request_id, error.code, error.message, error.retry_after_s)
             self._close(self.requests[request_id], failed)
 
     def _close(self, request: Request, message: Message) -> None:

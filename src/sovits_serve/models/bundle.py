@@ -13,12 +13,22 @@ from sovits_serve.models.text_features.bert import BertFeatures
 
 
 @dataclass(frozen=True)
+class Encoders:
+    """What every model of a process shares: the parts that no voice is trained with."""
+
+    hubert: HubertEncoder
+    bert: BertFeatures | None
+    speaker: SpeakerEncoder | None
+
+
+@dataclass(frozen=True)
 class Models:
     """Everything one engine computes with.
 
-    ``bert`` is None where the directory has none (Chinese text is then refused); ``speaker`` is
-    None where the version has no speaker embedding. ``dtype`` is that of T2S, BERT and decoder;
-    what a reference is encoded with computes in float32, because its results are kept.
+    ``bert`` is None where the directory has none (Chinese text is then refused), or where the T2S
+    model reads none; ``speaker`` is None where the version has no speaker embedding. ``dtype`` is
+    that of T2S, BERT and decoder; what a reference is encoded with computes in float32, because its
+    results are kept.
     """
 
     spec: ModelSpec
@@ -35,3 +45,22 @@ class Models:
     def num_phonemes(self) -> int:
         """Return the ids both models know: everything below this."""
         return min(self.t2s.dims.phoneme_vocab_size, self.sovits.dims.num_symbols)
+
+    @property
+    def can_read_chinese(self) -> bool:
+        """Return whether Chinese text has the features that the T2S model was trained with."""
+        return self.bert is not None or not self.t2s.dims.reads_text_features
+
+    @property
+    def encoders(self) -> Encoders:
+        """Return the parts that other models can use, too."""
+        return Encoders(self.hubert, self.bert, self.speaker)
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What is loaded already and is the same in the model to load."""
+
+    t2s: T2SModel | None = None
+    sovits_of: Models | None = None  # whose decoder to take
+    encoders: Encoders | None = None

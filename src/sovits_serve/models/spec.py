@@ -71,6 +71,9 @@ class T2SDims:
     phoneme_vocab_size: int
     max_sec: int
     text_feature_dim: int = 1024
+    reads_text_features: bool = True  # False: trained with zeros in BERT's place
+    # Not 0: a segment has so many tokens per phoneme, whatever is drawn. Of random weights only.
+    tokens_per_phoneme: int = 0
 
     @property
     def eos(self) -> int:

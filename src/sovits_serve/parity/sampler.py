@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from sovits_serve.engine.request import MIN_TOKENS
 from sovits_serve.engine.sampling import (
-    MIN_TOKENS,
     SamplingRows,
     SamplingState,
     draw,

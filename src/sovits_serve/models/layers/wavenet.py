@@ -14,7 +14,7 @@ class WaveNet(nn.Module):
     """Gated convolutions whose residuals feed the next layer and whose skips are summed.
 
     Source: GPT-SoVITS 48b1a01, module/modules.py, WN. Differs: no dropout, no weight norm at run
-    time, the gates are written in place.
+    time.
     """
 
     def __init__(
@@ -60,4 +60,4 @@ class WaveNet(nn.Module):
 def _gate(x: Tensor) -> Tensor:
     """Multiply tanh of the first half of the channels by the sigmoid of the second."""
     signal, gate = x.chunk(2, dim=1)
-    return torch.tanh(signal).mul_(torch.sigmoid(gate))
+    return torch.tanh(signal) * torch.sigmoid(gate)

@@ -5,6 +5,7 @@ Waveforms are 16 kHz mono as they are: no normalisation, as upstream feeds them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import HubertModel
 
 SSL_RATE_HZ = 16_000
+_HOP = 320  # samples; 50 frames a second
 
 _CONFIG_KEYS = (
     "hidden_size",
@@ -91,6 +93,7 @@ class HubertEncoder:
             CheckpointError: a tensor is missing or has another shape.
         """
         chosen = select_config(config, _CONFIG_KEYS, source.origin)
+        _check_rate(chosen, source.origin)
         folded = _fold_position_weight(source)
         model = build_module(
             lambda: _make_model(chosen, source.origin), folded, device=device, dtype=dtype
@@ -124,6 +127,15 @@ class HubertEncoder:
         features = self._model.feature_extractor(waveform[None]).transpose(1, 2)
         projected: Tensor = self._model.feature_projection(features)[0]  # (T_ssl, D)
         return projected
+
+
+def _check_rate(config: Mapping[str, object], origin: str) -> None:
+    """Refuse strides that do not give 50 frames a second."""
+    strides = config["conv_stride"]
+    if isinstance(strides, list | tuple) and all(type(stride) is int for stride in strides):
+        hop = prod(strides)
+        if hop != _HOP:
+            raise CheckpointError(f"{origin}: config conv_stride steps {hop} samples, not {_HOP}")
 
 
 def _make_model(config: Mapping[str, object], origin: str) -> "HubertModel":

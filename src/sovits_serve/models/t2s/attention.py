@@ -80,12 +80,12 @@ def attend_step(layer: Tensor, view: StepView, query: Tensor) -> Tensor:
                 for row, (slot, length) in enumerate(zip(view.slots, view.row_lengths, strict=True))
             ]
         )
-    cached = layer[:, :, :, : view.read_length]
     if isinstance(view.rows, slice):
-        cached = cached[view.rows]
+        cached = layer[view.rows, :, :, : view.read_length]
     else:
-        cached = cached.index_select(0, view.rows)
-    return F.scaled_dot_product_attention(query, cached[:, 0], cached[:, 1], attn_mask=view.mask)
+        cached = layer[:, :, :, : view.read_length].index_select(0, view.rows)
+    keys, values = cached.unbind(1)
+    return F.scaled_dot_product_attention(query, keys, values, attn_mask=view.mask)
 
 
 def prompt_mask(text_lengths: Tensor, length: int, dtype: torch.dtype) -> Tensor:

@@ -1,12 +1,26 @@
 """One transformer layer of the T2S model: post-norm, ReLU, fused projection of q, k and v."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sovits_serve.models.t2s.attention import StepView, attend_step, write_step
+from sovits_serve.models.t2s.int8 import Int8Linear
 
 LAYER_NORM_EPS = 1e-5
+
+
+class _Step(NamedTuple):
+    """What ``decode`` computes with."""
+
+    # To queries, keys and values; out of attention; to the wide layer and back.
+    linears: tuple[Callable[[Tensor], Tensor], ...]
+    norm1: tuple[Tensor, Tensor]
+    norm2: tuple[Tensor, Tensor]
 
 
 class SelfAttention(nn.Module):
@@ -23,8 +37,11 @@ class T2SBlock(nn.Module):
     """Compute ``x = norm1(x + attention(x)); x = norm2(x + feed_forward(x))``.
 
     Source: GPT-SoVITS 48b1a01, AR/models/t2s_model.py, T2SBlock. Differs: reads and writes a
-    slot cache in place.
+    slot cache in place. ``decode`` computes with functions on the parameters themselves: at one
+    token a step, calling modules takes as long as much of the arithmetic.
     """
+
+    _step: _Step | None = None  # made when first needed: parameters come after construction
 
     def __init__(self, hidden: int, num_heads: int) -> None:
         super().__init__()
@@ -52,13 +69,38 @@ class T2SBlock(nn.Module):
         )  # (B, H, T, D_head)
         return self._finish(x, attended.transpose(1, 2).reshape(x.shape))
 
+    def use_int8(self) -> int:
+        """Decode with 8-bit weights from now on, and return how many bytes they take."""
+        linears = tuple(Int8Linear(weight, bias) for weight, bias in self._linears())
+        self._step = self._make_step(linears)
+        return sum(linear.size_bytes for linear in linears)
+
     def decode(self, x: Tensor, layer: Tensor, view: StepView) -> Tensor:
         """Run the layer for one token per row (B, D), appending to the cache layer in place."""
-        batch = x.shape[0]
-        qkv = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
-        write_step(layer, view, qkv[:, self.hidden :])
-        query = qkv[:, : self.hidden].view(batch, self.num_heads, 1, -1)
-        return self._finish(x, attend_step(layer, view, query).reshape(batch, self.hidden))
+        step = self._step
+        if step is None:
+            linears = tuple(partial(F.linear, weight=w, bias=b) for w, b in self._linears())
+            step = self._step = self._make_step(linears)
+        project, project_out, widen, narrow = step.linears
+        batch, hidden, shape = x.shape[0], self.hidden, (self.hidden,)
+        qkv = project(x)
+        write_step(layer, view, qkv[:, hidden:])
+        query = qkv[:, :hidden].view(batch, self.num_heads, 1, -1)
+        attended = attend_step(layer, view, query).reshape(batch, hidden)
+        x = project_out(attended).add_(x)
+        x = torch.layer_norm(x, shape, *step.norm1, LAYER_NORM_EPS)
+        x = narrow(widen(x).relu_()).add_(x)
+        return torch.layer_norm(x, shape, *step.norm2, LAYER_NORM_EPS)
+
+    def _linears(self) -> list[tuple[Tensor, Tensor]]:
+        """Return weight and bias of the four products of a step, in the order of ``_Step``."""
+        first = self.self_attn.in_proj_weight, self.self_attn.in_proj_bias
+        modules = self.self_attn.out_proj, self.linear1, self.linear2
+        return [first, *((module.weight, module.bias) for module in modules)]
+
+    def _make_step(self, linears: tuple[Callable[[Tensor], Tensor], ...]) -> _Step:
+        norm1, norm2 = self.norm1, self.norm2
+        return _Step(linears, (norm1.weight, norm1.bias), (norm2.weight, norm2.bias))
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = self.norm1(x + self.self_attn.out_proj(attended))

@@ -112,6 +112,16 @@ class T2SModel(nn.Module):
         model.positions = model.positions.to(device, dtype)
         return model
 
+    def use_int8(self) -> int:
+        """Decode with 8-bit weights from now on (float32 on a CPU); prefill stays as it is.
+
+        Returns:
+            The bytes that they take beside the others.
+        """
+        assert self.positions.device.type == "cpu"
+        assert self.positions.dtype is torch.float32
+        return sum(block.use_int8() for block in self._blocks)
+
     @torch.inference_mode()
     def prefill(self, batch: PrefillBatch, cache: SlotCache) -> Tensor:
         """Fill empty slots with text and prompt.
