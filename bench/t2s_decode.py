@@ -58,6 +58,10 @@ def main() -> None:
     if options.fixed:
         fixed = partial(ours.generate, is_fixed=True)
         runs += [Run("fixed batch", size, partial(fixed, size)) for size in batches]
+    if options.int8:
+        rounded = Ours(weights, options)
+        rounded.model.use_int8()
+        runs += [Run("8-bit weights", size, partial(rounded.generate, size)) for size in batches]
     if options.upstream:
         upstream = Upstream(weights, options)
         runs.append(Run("upstream naive", 1, upstream.generate_naive))
@@ -82,6 +86,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--spread", action="store_true", help="give rows different lengths")
     parser.add_argument("--fixed", action="store_true", help="also time the fixed batch")
+    parser.add_argument("--int8", action="store_true", help="also time 8-bit weights (CPU)")
     parser.add_argument("--upstream", type=Path, help="a checkout of GPT-SoVITS")
     parser.add_argument(
         "--upstream-batches", type=int, nargs="*", default=[], help="its batched path too"
