@@ -1,0 +1,20 @@
+"""Kernels run in Triton's interpreter where there is no GPU: slowly, with the same arithmetic."""
+
+import os
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is decorated
+collect_ignore_glob: list[str] = []
+try:
+    import triton  # noqa: F401
+except ModuleNotFoundError:
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture
+def device() -> str:
+    """Return where kernels run."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
