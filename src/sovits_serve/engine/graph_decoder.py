@@ -1,0 +1,225 @@
+"""T2S decoding on CUDA: several steps per graph, with the draw inside.
+
+All that a step reads lives on the device: what a slot drew last, its length, its sampling
+parameters, whether it still runs. So the host launches the next steps before it has read the last
+ones; a row that has ended meanwhile does nothing. Rows are computed by kernels whose tiles do not
+depend on the batch (``decode_kernels``): a row's tokens have the same bits in any company.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import triton
+from torch import Tensor
+
+from sovits_serve.engine.row_table import RowTable
+from sovits_serve.models.cuda.decode_kernels import (
+    add_norm_kernel,
+    attend_kernel,
+    embed_kernel,
+    linear_kernel,
+)
+from sovits_serve.models.cuda.staging import Uploads
+from sovits_serve.models.spec import T2SDims
+from sovits_serve.models.t2s.block import LAYER_NORM_EPS, T2SBlock
+from sovits_serve.models.t2s.model import T2SModel
+
+_BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+# Of the products that a residual is added to, in wide models: their depth is divided.
+_SPLITS, _WIDE = 4, 256
+_FEW_ROWS = 32  # up to here, narrow tiles keep more multiprocessors busy
+_BLOCK_T = 128
+
+
+def can_decode(dims: T2SDims) -> bool:
+    """Tell whether the kernels take a model's dimensions: powers of two, 32 or more wide."""
+    width = dims.hidden // dims.num_heads
+    return dims.hidden >= 32 and _is_power_of_two(dims.hidden) and _is_power_of_two(width)
+
+
+class GraphDecoder:
+    """Draws tokens for the slots of one KV cache.
+
+    Everything is queued on the current stream. ``capture`` makes CUDA graphs; without it, and on
+    a CPU in Triton's interpreter, the same kernels are launched one by one.
+    """
+
+    def __init__(
+        self,
+        model: T2SModel,
+        layers: Sequence[Tensor],
+        table: RowTable,
+        *,
+        num_slots: int,
+        num_steps: int = 4,
+    ) -> None:
+        """Allocate all that a step needs.
+
+        Args:
+            model: the weights; ``can_decode`` holds.
+            layers: the cache's layers (S, 2, H, capacity, D_head), in the model's dtype.
+            table: of the same slots.
+            num_slots: S, also the most rows of a batch.
+            num_steps: decode steps per call of ``decode``.
+        """
+        dims, weight = model.dims, model.ar_predict_layer.weight
+        self.num_steps = num_steps
+        self._model, self._layers, self._table = model, tuple(layers), table
+        self._blocks = tuple(block for block in model.h.layers if isinstance(block, T2SBlock))
+        self._device, self._hidden = weight.device, dims.hidden
+        self._width = dims.hidden // dims.num_heads
+        self._num_heads = dims.num_heads
+        self._precision = "ieee" if weight.dtype is torch.float32 else "tf32"
+        sizes = [size for size in _BUCKETS if size < num_slots]
+        self._buckets = [*sizes, num_slots]
+        like = {"device": self._device, "dtype": weight.dtype}
+        self._x = torch.zeros(num_slots, dims.hidden, device=self._device)
+        self._h = torch.zeros(num_slots, dims.hidden, **like)
+        self._qkv = torch.zeros(num_slots, 3 * dims.hidden, **like)
+        self._attended = torch.zeros(num_slots, dims.hidden, **like)
+        self._wide = torch.zeros(num_slots, 4 * dims.hidden, **like)
+        self._splits = _SPLITS if dims.hidden >= _WIDE else 1
+        self._parts = torch.zeros(self._splits * num_slots * dims.hidden, device=self._device)
+        self._logits = torch.zeros(num_slots, dims.vocab_size, device=self._device)
+        integers = {"device": self._device, "dtype": torch.int32}
+        self._rows = torch.full((num_slots,), -1, **integers)
+        self._drawn = torch.zeros(num_steps * num_slots, **integers)
+        self._uploads = Uploads(num_slots, self._device)
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def capture(self) -> None:
+        """Make a graph for each bucket of batch sizes, the largest first: it takes the memory."""
+        if self._device.type != "cuda":
+            return
+        self._rows.fill_(-1)
+        pool = torch.cuda.graph_pool_handle()
+        stream = torch.cuda.Stream(self._device)
+        for size in reversed(self._buckets):
+            stream.wait_stream(torch.cuda.current_stream(self._device))
+            with torch.cuda.stream(stream):
+                self._launch(size)  # compiles what is new
+                stream.synchronize()
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, pool=pool, stream=stream):
+                    self._launch(size)
+            self._graphs[size] = graph
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+
+    @torch.inference_mode()
+    def decode(self, slots: Sequence[int]) -> Tensor:
+        """Append each slot's last token and draw the next one, ``num_steps`` times.
+
+        Returns:
+            int32 (num_steps, at least len(slots)), token and flags; a row that does not run has
+            0. Valid until the next call.
+        """
+        size = next(bucket for bucket in self._buckets if bucket >= len(slots))
+        self._uploads.upload([*slots, *[-1] * (size - len(slots))], self._rows)
+        graph = self._graphs.get(size)
+        if graph is None:
+            self._launch(size)
+        else:
+            graph.replay()
+        return self._drawn[: self.num_steps * size].view(self.num_steps, size)
+
+    @torch.inference_mode()
+    def _launch(self, size: int) -> None:
+        for step in range(self.num_steps):
+            self._step(size)
+            drawn = self._drawn[step * size : (step + 1) * size]
+            self._table.draw(drawn, self._logits, self._rows, is_appended=True)
+
+    def _step(self, size: int) -> None:
+        """Compute the logits of one token per row."""
+        model, hidden = self._model, self._hidden
+        embed_kernel[(size,)](
+            self._x,
+            self._h,
+            self._rows,
+            self._table.fields,
+            model.ar_audio_embedding.word_embeddings.weight,
+            model.positions,
+            model.ar_audio_position.alpha,
+            hidden=hidden,
+            num_warps=4,
+        )
+        for block, layer in zip(self._blocks, self._layers, strict=True):
+            attention = block.self_attn
+            self._linear(self._qkv, self._h, attention.in_proj_weight, attention.in_proj_bias, size)
+            self._attend(layer, size)
+            self._linear(self._parts, self._attended, attention.out_proj.weight, None, size)
+            self._add_norm(attention.out_proj.bias, block.norm1, size)
+            widen = block.linear1
+            self._linear(self._wide, self._h, widen.weight, widen.bias, size, has_relu=True)
+            self._linear(self._parts, self._wide, block.linear2.weight, None, size)
+            self._add_norm(block.linear2.bias, block.norm2, size)
+        self._linear(self._logits, self._h, model.ar_predict_layer.weight, None, size, splits=1)
+
+    def _linear(
+        self,
+        out: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        size: int,
+        *,
+        splits: int = 0,
+        has_relu: bool = False,
+    ) -> None:
+        """Multiply; without a bias and unless told otherwise, leave parts for ``_add_norm``."""
+        splits = splits or (1 if bias is not None else self._splits)
+        outputs, depth = weight.shape[0], weight.shape[1] // splits
+        block_n = 16 if size <= _FEW_ROWS else 32
+        block_k = min(depth, 128)
+        linear_kernel[(triton.cdiv(outputs, block_n), triton.cdiv(size, 16), splits)](
+            out,
+            x,
+            weight,
+            bias,
+            size,
+            outputs,
+            depth=depth,
+            splits=splits,
+            has_bias=bias is not None,
+            has_relu=has_relu,
+            block_n=block_n,
+            block_k=block_k,
+            precision=self._precision,
+            num_warps=4 if block_n > 16 else 2,
+            num_stages=4,
+        )
+
+    def _attend(self, layer: Tensor, size: int) -> None:
+        attend_kernel[(size, self._num_heads)](
+            self._attended,
+            self._qkv,
+            layer,
+            self._rows,
+            self._table.fields,
+            layer.shape[3],
+            math.log2(math.e) / math.sqrt(self._width),
+            num_heads=self._num_heads,
+            width=self._width,
+            block_t=_BLOCK_T,
+            num_warps=4,
+        )
+
+    def _add_norm(self, bias: Tensor, norm: torch.nn.LayerNorm, size: int) -> None:
+        add_norm_kernel[(size,)](
+            self._x,
+            self._h,
+            self._parts,
+            bias,
+            norm.weight,
+            norm.bias,
+            size,
+            LAYER_NORM_EPS,
+            hidden=self._hidden,
+            splits=self._splits,
+            num_warps=4,
+        )
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
