@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sovits_serve.engine.batch import Batch, SampledToken, StepResults
+from sovits_serve.engine.batch import Batch, DrawnTokens, StepResults
 from sovits_serve.engine.scheduler import AudioGeometry, Scheduler, SchedulerLimits
 from sovits_serve.errors import InvalidRequest, QueueFull, SynthesisError
 from sovits_serve.protocol.messages import (
@@ -59,7 +59,7 @@ class FakeRunner:
         for sequence in (*batch.prefill, *batch.decode):
             drawn = self.drawn.get(sequence.key, 0)
             is_eos = drawn == sequence.text.phone_ids[0]
-            results.tokens[sequence.key] = SampledToken(drawn, is_eos)
+            results.tokens[sequence.key] = DrawnTokens(() if is_eos else (drawn,), is_eos)
             self.drawn[sequence.key] = drawn + 1
         for window in batch.windows:
             frames = range(window.start, window.start + window.num_frames)

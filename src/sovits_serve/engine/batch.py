@@ -29,17 +29,21 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class SampledToken:
-    """One row's draw. ``is_eos`` ends the sequence; the token itself is then not part of it."""
+class DrawnTokens:
+    """What one row drew since it was last heard of, in order. ``is_eos`` ends the sequence."""
 
-    token: int
+    tokens: tuple[int, ...]
     is_eos: bool
 
 
 @dataclass
 class StepResults:
-    """What the runner computed. A failed request appears only in ``failures``."""
+    """What the runner has computed; of this step's batch, or of one before.
 
-    tokens: dict[tuple[str, int], SampledToken] = field(default_factory=dict)
+    A failed request appears only in ``failures``. What a runner has launched and not yet read
+    comes with a later step: a sequence without tokens, a window without PCM, is still under way.
+    """
+
+    tokens: dict[tuple[str, int], DrawnTokens] = field(default_factory=dict)
     pcm: dict[tuple[str, int], bytes] = field(default_factory=dict)  # int16, per window
     failures: dict[str, ServingError] = field(default_factory=dict)

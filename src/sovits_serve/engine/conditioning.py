@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sovits_serve.audio.waveform import Waveform
 from sovits_serve.engine.request import Request
+from sovits_serve.errors import TextTooLong
 from sovits_serve.models.bundle import Models
 from sovits_serve.models.reference.features import (
     ReferenceEncoder,
@@ -34,6 +35,7 @@ class Conditioning:
 
     prompt_phone_ids: tuple[int, ...]
     prompt_semantic: Tensor
+    prompt_tokens: tuple[int, ...]  # the same, on the host
     prompt_features: Tensor
     style: Tensor
 
@@ -44,6 +46,7 @@ class _Encoded:
 
     style: Tensor
     prompt_semantic: Tensor | None  # None for an auxiliary recording
+    prompt_tokens: tuple[int, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -81,12 +84,15 @@ class Conditioner:
         main = self._reference(reference.audio, is_auxiliary=False)
         assert main.prompt_semantic is not None
         others = [self._reference(audio, is_auxiliary=True) for audio in reference.auxiliary]
-        style = torch.stack([main.style, *(other.style for other in others)]).mean(0)
+        style = main.style
+        if others:
+            style = torch.stack([style, *(other.style for other in others)]).mean(0)
         if reference.prompt_text is None:
-            return Conditioning((), main.prompt_semantic[:0], self._no_features(0), style)
+            return Conditioning((), main.prompt_semantic[:0], (), self._no_features(0), style)
         return Conditioning(
             reference.prompt_text.phone_ids,
             main.prompt_semantic,
+            main.prompt_tokens,
             self._prompt_features(reference.prompt_text),
             style,
         )
@@ -155,4 +161,22 @@ class Conditioner:
             return _Encoded(style, None)
         ssl = features.ssl_features[None]
         tokens, lengths = models.sovits.extract_prompt_semantic(ssl, torch.tensor([ssl.size(1)]))
-        return _Encoded(style, tokens[0, : int(lengths[0])])
+        prompt = tokens[0, : int(lengths[0])]
+        return _Encoded(style, prompt, tuple(prompt.tolist()))
+
+
+def check_length(request: Request, conditioning: Conditioning, max_length: int) -> None:
+    """Refuse a request one of whose segments could outgrow its slot.
+
+    Raises:
+        TextTooLong: names the segment and what it needs.
+    """
+    prompt = len(conditioning.prompt_phone_ids) + len(conditioning.prompt_tokens)
+    for sequence in request.sequences:
+        needed = prompt + len(sequence.text.phone_ids) + sequence.max_tokens
+        if needed > max_length:
+            raise TextTooLong(
+                f"segments[{sequence.index}]: {len(sequence.text.phone_ids)} phonemes, with a "
+                f"prompt of {prompt} and up to {sequence.max_tokens} tokens, need {needed}; "
+                f"max_sequence_length is {max_length}. Shorten the segment or lower max_tokens"
+            )

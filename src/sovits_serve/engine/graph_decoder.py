@@ -29,7 +29,10 @@ _BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 10
 # Of the products that a residual is added to, in wide models: their depth is divided.
 _SPLITS, _WIDE = 4, 256
 _FEW_ROWS = 32  # up to here, narrow tiles keep more multiprocessors busy
-_BLOCK_T = 128
+# Of attention: keys at a time, warps that read them, and how many times ahead they read.
+_BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 1
+# Launch each kernel while the one before runs ("programmatic dependent launch").
+_EARLY = False
 
 
 def can_decode(dims: T2SDims) -> bool:
@@ -70,6 +73,8 @@ class GraphDecoder:
         self._device, self._hidden = weight.device, dims.hidden
         self._width = dims.hidden // dims.num_heads
         self._num_heads = dims.num_heads
+        is_early = _EARLY and self._device.type == "cuda"
+        self._early = {"early": is_early, "launch_pdl": is_early}
         self._precision = "ieee" if weight.dtype is torch.float32 else "tf32"
         sizes = [size for size in _BUCKETS if size < num_slots]
         self._buckets = [*sizes, num_slots]
@@ -143,6 +148,7 @@ class GraphDecoder:
             model.ar_audio_position.alpha,
             hidden=hidden,
             num_warps=4,
+            **self._early,
         )
         for block, layer in zip(self._blocks, self._layers, strict=True):
             attention = block.self_attn
@@ -188,6 +194,7 @@ class GraphDecoder:
             precision=self._precision,
             num_warps=4 if block_n > 16 else 2,
             num_stages=4,
+            **self._early,
         )
 
     def _attend(self, layer: Tensor, size: int) -> None:
@@ -202,7 +209,9 @@ class GraphDecoder:
             num_heads=self._num_heads,
             width=self._width,
             block_t=_BLOCK_T,
-            num_warps=4,
+            stages=_ATTENTION_STAGES,
+            num_warps=_ATTENTION_WARPS,
+            **self._early,
         )
 
     def _add_norm(self, bias: Tensor, norm: torch.nn.LayerNorm, size: int) -> None:
@@ -218,6 +227,7 @@ class GraphDecoder:
             hidden=self._hidden,
             splits=self._splits,
             num_warps=4,
+            **self._early,
         )
 
 

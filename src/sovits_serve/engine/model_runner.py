@@ -6,27 +6,22 @@ everything else runs row by row, so that the shapes of all matrix products, and 
 of a request's tokens, are independent of its neighbours.
 """
 
-import logging
-from collections.abc import Callable
 from collections.abc import Sequence as Rows
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sovits_serve.config import EngineConfig
+from sovits_serve.engine.attempts import attempt
 from sovits_serve.engine.audio_decoding import AudioDecoder
-from sovits_serve.engine.batch import NOT_FINITE, AudioWindow, Batch, SampledToken, StepResults
-from sovits_serve.engine.conditioning import Conditioner, Conditioning
+from sovits_serve.engine.batch import NOT_FINITE, AudioWindow, Batch, DrawnTokens, StepResults
+from sovits_serve.engine.conditioning import Conditioner, Conditioning, check_length
 from sovits_serve.engine.kv_cache import KVCache
 from sovits_serve.engine.request import Request, Sequence
 from sovits_serve.engine.sampling import SamplingState, sample
-from sovits_serve.errors import OutOfMemory, ServingError, SynthesisError, TextTooLong
+from sovits_serve.errors import ServingError, SynthesisError
 from sovits_serve.models.bundle import Models
 from sovits_serve.models.t2s.model import PrefillBatch
-
-_log = logging.getLogger(__name__)
-Row = TypeVar("Row")
 
 
 class ModelRunner:
@@ -86,23 +81,10 @@ class ModelRunner:
         def prepare(rows: Rows[Request]) -> None:
             for request in rows:
                 conditioning = self.conditioner.prepare(request)
-                self._check_length(request, conditioning)
+                check_length(request, conditioning, self._max_length)
                 self._conditionings[request.request_id] = conditioning
 
-        self._attempt([[request] for request in requests], prepare, _request_of, results)
-
-    def _check_length(self, request: Request, conditioning: Conditioning) -> None:
-        """Refuse a request one of whose segments could outgrow its slot."""
-        prompt = len(conditioning.prompt_phone_ids) + len(conditioning.prompt_semantic)
-        for sequence in request.sequences:
-            needed = prompt + len(sequence.text.phone_ids) + sequence.max_tokens
-            if needed > self._max_length:
-                raise TextTooLong(
-                    f"segments[{sequence.index}]: {len(sequence.text.phone_ids)} phonemes, with a "
-                    f"prompt of {prompt} and up to {sequence.max_tokens} tokens, need {needed}; "
-                    f"max_sequence_length is {self._max_length}. Shorten the segment or lower "
-                    "max_tokens"
-                )
+        attempt([[request] for request in requests], prepare, _request_of, results)
 
     def _tokens(self, batch: Batch, results: StepResults) -> None:
         rows: list[Sequence] = []
@@ -120,9 +102,9 @@ class ModelRunner:
 
         live = [s for s in batch.prefill if s.key[0] not in results.failures]
         groups = [[sequence] for sequence in live] if self._is_invariant else [live]
-        self._attempt(groups, prefill, _sequence_of, results)
+        attempt(groups, prefill, _sequence_of, results)
         running = [s for s in batch.decode if s.key[0] not in results.failures]
-        self._attempt([running], decode, _sequence_of, results, can_split=False)
+        attempt([running], decode, _sequence_of, results, can_split=False)
 
         def draw(some: Rows[Sequence]) -> None:
             scores = torch.cat(logits)
@@ -131,7 +113,7 @@ class ModelRunner:
                 scores = scores[torch.tensor([places[row.key] for row in some])]
             self._sample(some, scores, results)
 
-        self._attempt([rows], draw, _sequence_of, results, can_split=False)
+        attempt([rows], draw, _sequence_of, results, can_split=False)
 
     def _windows(self, windows: Rows[AudioWindow], results: StepResults) -> None:
         def begin(sequences: Rows[Sequence]) -> None:
@@ -146,9 +128,9 @@ class ModelRunner:
                     results.pcm[window.sequence.key] = pcm
 
         fresh = [w.sequence for w in windows if not self._audio.has_latent(w.sequence)]
-        self._attempt([fresh], begin, _sequence_of, results)
+        attempt([fresh], begin, _sequence_of, results)
         live = [w for w in windows if w.sequence.key[0] not in results.failures]
-        self._attempt([live], decode, lambda window: window.sequence.key[0], results)
+        attempt([live], decode, lambda window: window.sequence.key[0], results)
 
     # Tensors.
 
@@ -214,75 +196,11 @@ class ModelRunner:
         values = torch.stack([drawn.tokens, drawn.is_eos.long(), drawn.is_finite.long()]).tolist()
         for sequence, token, is_eos, is_finite in zip(rows, *values, strict=True):
             if is_finite:
-                results.tokens[sequence.key] = SampledToken(token, bool(is_eos))
+                results.tokens[sequence.key] = DrawnTokens(() if is_eos else (token,), bool(is_eos))
             else:
                 results.failures[sequence.key[0]] = SynthesisError(
                     f"segment {sequence.index}: the T2S logits are {NOT_FINITE}"
                 )
-
-    def _attempt(
-        self,
-        groups: Rows[Rows[Row]],
-        compute: Callable[[Rows[Row]], None],
-        request_of: Callable[[Row], str],
-        results: StepResults,
-        *,
-        can_split: bool = True,
-    ) -> None:
-        """Compute groups of rows; where a group fails, find the rows that do and fail those.
-
-        Out of memory, a group is tried again with what the allocator gives back; then, if it
-        cannot be split, without its youngest request, until what is left fits.
-        """
-        todo = [list(group) for group in groups]
-        is_trimmed = False
-        while todo:
-            group = todo.pop(0)
-            if not group:
-                continue
-            try:
-                compute(group)
-                continue
-            except torch.AcceleratorError:
-                raise  # the device is lost for this process: the supervisor's business
-            except Exception as error:  # noqa: BLE001 -- one request fails, the engine goes on
-                failure = error
-            if isinstance(failure, torch.OutOfMemoryError) and not is_trimmed:
-                is_trimmed = True
-                todo.insert(0, group)
-            elif len(group) > 1 and can_split:
-                half = len(group) // 2
-                todo[:0] = [group[:half], group[half:]]
-            elif isinstance(failure, torch.OutOfMemoryError):
-                todo.insert(0, self._without_youngest(group, request_of, failure, results))
-            else:
-                for row in group:
-                    results.failures[request_of(row)] = _as_serving_error(failure)
-            is_memory = isinstance(failure, torch.OutOfMemoryError)
-            failure.__traceback__ = None  # its frames hold the tensors that were in the way
-            if is_memory and self._models.device.type == "cuda":
-                torch.cuda.empty_cache()
-
-    def _without_youngest(
-        self,
-        group: list[Row],
-        request_of: Callable[[Row], str],
-        error: Exception,
-        results: StepResults,
-    ) -> list[Row]:
-        """Fail the request that began last, and return the rows of the others."""
-        youngest = request_of(group[-1])
-        results.failures[youngest] = _as_serving_error(error)
-        return [row for row in group if request_of(row) != youngest]
-
-
-def _as_serving_error(error: Exception) -> ServingError:
-    if isinstance(error, ServingError):
-        return error
-    _log.error("a request failed", exc_info=error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return OutOfMemory("out of device memory")
-    return SynthesisError(f"{type(error).__name__} while computing")
 
 
 def _request_of(request: Request) -> str:

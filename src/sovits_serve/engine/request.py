@@ -51,6 +51,7 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     num_frames: int = 0  # known once all tokens are
     num_frames_decoded: int = 0
+    num_frames_asked: int = 0  # of a window that is being decoded; 0: none is
     pending_pcm: list[bytes] = field(default_factory=list)
     is_heard: bool = False  # its first audio has been sent
     is_silent: bool = True  # all samples decoded so far are zero
@@ -69,6 +70,7 @@ class Request:
     arrival_s: float
     deadline_s: float | None = None  # by the scheduler's clock
     is_prepared: bool = False
+    is_closed: bool = False  # it has ended; results that still come are nobody's
     sequences: list[Sequence] = field(default_factory=list)
     next_waiting: int = 0  # first sequence that has not been admitted
     next_segment: int = 0  # the segment whose audio goes out next

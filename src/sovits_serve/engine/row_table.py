@@ -93,6 +93,7 @@ class RowTable:
             vocab=self._vocab,
             block_v=triton.next_power_of_2(self._vocab),
             is_appended=is_appended,
+            early=False,
             num_warps=4,
         )
 

@@ -6,12 +6,13 @@ sentence), run in the T2S batch, and have their audio decoded in windows, most u
 Audio leaves in order. Every accepted request ends in exactly one terminal message.
 """
 
+import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from sovits_serve.engine.batch import AudioWindow, Batch, StepResults
+from sovits_serve.engine.batch import AudioWindow, Batch, DrawnTokens, StepResults
 from sovits_serve.engine.request import MIN_TOKENS, Request, Sequence, SequenceState, num_frames
 from sovits_serve.errors import (
     DeadlineExceeded,
@@ -139,17 +140,18 @@ class Scheduler:
             self._fail(request_id, error)
         for request in batch.prepare:
             request.is_prepared = True
-        for sequence in (*batch.prefill, *batch.decode):
-            if self._is_live(sequence):
-                self._take_token(sequence, results)
-        for window in batch.windows:
-            if self._is_live(window.sequence):
-                self._take_audio(window, results)
+        for sequence in self.running.copy():
+            if sequence.key in results.tokens and not sequence.request.is_closed:
+                self._take_tokens(sequence, results.tokens[sequence.key])
+        for sequence in self.decoding.copy():
+            if sequence.key in results.pcm and not sequence.request.is_closed:
+                self._take_audio(sequence, results.pcm[sequence.key])
         return self.take_messages()
 
     def fail(self, batch: Batch, error: ServingError) -> None:
         """End every request of a batch whose results are lost."""
-        sequences = *batch.prefill, *batch.decode, *(window.sequence for window in batch.windows)
+        asked = [sequence for sequence in self.decoding if sequence.num_frames_asked]
+        sequences = *batch.prefill, *batch.decode, *asked
         for request in (*batch.prepare, *(sequence.request for sequence in sequences)):
             self._fail(request.request_id, error)
 
@@ -202,17 +204,22 @@ class Scheduler:
 
     def _admit(self) -> list[Sequence]:
         free = self.limits.max_running - len(self.running)
+        # The fewest running segments first; of equals the one that came first.
+        candidates = [
+            (request.num_running, place, request)
+            for place, request in enumerate(self.requests.values())
+            if free and self._can_begin(request)
+        ]
+        heapq.heapify(candidates)
         admitted: list[Sequence] = []
-        while len(admitted) < min(free, self.limits.max_prefill_rows):
-            candidates = [r for r in self.requests.values() if self._can_begin(r)]
-            if not candidates:
-                break
-            # Requests are kept in order of arrival, and min takes the first of equals.
-            request = min(candidates, key=lambda r: r.num_running)
+        while candidates and len(admitted) < min(free, self.limits.max_prefill_rows):
+            num_running, place, request = heapq.heappop(candidates)
             sequence = request.sequences[request.next_waiting]
             request.next_waiting += 1
             sequence.state = SequenceState.RUNNING
             admitted.append(sequence)
+            if self._can_begin(request):
+                heapq.heappush(candidates, (num_running + 1, place, request))
         self.running.extend(admitted)
         return admitted
 
@@ -226,14 +233,13 @@ class Scheduler:
 
     # Tokens.
 
-    def _take_token(self, sequence: Sequence, results: StepResults) -> None:
-        sampled = results.tokens[sequence.key]
-        if not sampled.is_eos:
-            sequence.tokens.append(sampled.token)
-        if sampled.is_eos and not sequence.tokens:
+    def _take_tokens(self, sequence: Sequence, drawn: DrawnTokens) -> None:
+        sequence.tokens.extend(drawn.tokens)
+        assert len(sequence.tokens) <= sequence.max_tokens
+        if drawn.is_eos and not sequence.tokens:
             error = SynthesisError(f"segment {sequence.index}: the model ended it at once")
             self._fail(sequence.request.request_id, error)
-        elif sampled.is_eos or len(sequence.tokens) >= sequence.max_tokens:
+        elif drawn.is_eos or len(sequence.tokens) == sequence.max_tokens:
             self._release(sequence)
             sequence.state = SequenceState.DECODING
             sequence.num_frames = num_frames(
@@ -252,11 +258,15 @@ class Scheduler:
     def _pick_windows(self) -> list[AudioWindow]:
         picked: list[AudioWindow] = []
         frames = 0
-        for sequence in sorted(self.decoding, key=self._urgency):
+        idle = [sequence for sequence in self.decoding if not sequence.num_frames_asked]
+        if len(self.decoding) - len(idle) > self.limits.max_audio_rows:
+            return []  # what waits meanwhile makes a fuller batch
+        for sequence in sorted(idle, key=self._urgency):
             window = self._next_window(sequence)
             if picked and not self._fits(window, picked, frames):
                 continue
             picked.append(window)
+            sequence.num_frames_asked = window.num_frames
             frames += window.num_frames
             if len(picked) == self.limits.max_audio_rows:
                 break
@@ -286,10 +296,10 @@ class Scheduler:
             limit = min(limit, max(self.limits.first_window_frames, done))
         return AudioWindow(sequence, done, min(limit, sequence.num_frames - done))
 
-    def _take_audio(self, window: AudioWindow, results: StepResults) -> None:
-        sequence, pcm = window.sequence, results.pcm[window.sequence.key]
+    def _take_audio(self, sequence: Sequence, pcm: bytes) -> None:
         sequence.pending_pcm.append(pcm)
-        sequence.num_frames_decoded += window.num_frames
+        sequence.num_frames_decoded += sequence.num_frames_asked
+        sequence.num_frames_asked = 0
         sequence.is_silent = sequence.is_silent and pcm.count(0) == len(pcm)
         if sequence.num_frames_decoded == sequence.num_frames:
             if sequence.is_silent:  # pauses are added later: this was to be speech
@@ -348,6 +358,7 @@ class Scheduler:
 
     def _close(self, request: Request, message: Message) -> None:
         del self.requests[request.request_id]
+        request.is_closed = True
         for sequence in request.sequences[request.next_segment : request.next_waiting]:
             if sequence.state is SequenceState.RUNNING:
                 self._release(sequence)
