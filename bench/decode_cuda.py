@@ -11,6 +11,7 @@ import time
 
 import torch
 
+from sovits_serve.engine import graph_decoder
 from sovits_serve.engine.graph_decoder import GraphDecoder
 from sovits_serve.engine.kv_cache import KVCache
 from sovits_serve.engine.row_table import NewRow, RowTable
@@ -30,17 +31,42 @@ def main() -> None:
     parser.add_argument("--cached", type=int, default=320)
     parser.add_argument("--steps-per-graph", type=int, default=4)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--tune", action="store_true", help="try settings of the kernels")
     args = parser.parse_args()
     use_exact_kernels()
     model = random_model(torch.float16)
+    if args.tune:
+        tune(model, args)
+        return
     rows = [measure(model, batch, args) for batch in args.batches]
-    print(f"{'batch':>6} {'ms/step':>9} {'tokens/s':>10} {'GB/s':>7} {'of roof':>8} {'capture s':>9}")
+    print(
+        f"{'batch':>6} {'ms/step':>9} {'tokens/s':>10} {'GB/s':>7} {'of roof':>8} {'capture s':>9}"
+    )
     for row in rows:
         print(
             f"{row['batch']:6} {row['ms']:9.3f} {row['tokens_s']:10.0f} {row['gb_s']:7.0f} "
             f"{row['gb_s'] / BANDWIDTH_GB_S:8.0%} {row['capture_s']:9.1f}"
         )
-    print(json.dumps({"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": rows}))
+    print(
+        json.dumps(
+            {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": rows}
+        )
+    )
+
+
+def tune(model: T2SModel, args: argparse.Namespace) -> None:
+    """Print ms per step of each batch under each setting."""
+    attention = [(128, 4, 1), (128, 4, 2), (256, 4, 1), (256, 8, 1), (256, 4, 2), (512, 8, 1)]
+    for early in (False, True):
+        for setting in attention if not early else attention[:1]:
+            graph_decoder._EARLY = early
+            (
+                graph_decoder._BLOCK_T,
+                graph_decoder._ATTENTION_WARPS,
+                graph_decoder._ATTENTION_STAGES,
+            ) = setting
+            found = {batch: measure(model, batch, args)["ms"] for batch in args.batches}
+            print(early, setting, found, flush=True)
 
 
 def random_model(dtype: torch.dtype) -> T2SModel:
@@ -65,7 +91,11 @@ def measure(model: T2SModel, batch: int, args: argparse.Namespace) -> dict[str, 
     """Return the figures of one batch size."""
     steps = 128
     cache = KVCache(
-        DIMS, num_slots=batch, max_length=args.cached + 2 * steps + 8, device="cuda", dtype=torch.float16
+        DIMS,
+        num_slots=batch,
+        max_length=args.cached + 2 * steps + 8,
+        device="cuda",
+        dtype=torch.float16,
     )
     table = RowTable(batch, DIMS.vocab_size, torch.device("cuda"))
     layers = [cache.layer(index) for index in range(DIMS.num_layers)]
@@ -116,7 +146,9 @@ def profile(decoder: GraphDecoder, slots: list[int]) -> None:
     with record(activities=[ProfilerActivity.CUDA]) as seen:
         decoder.decode(slots)
         torch.cuda.synchronize()
-    print(seen.key_averages().table(sort_by="cuda_time_total", row_limit=8, max_name_column_width=30))
+    print(
+        seen.key_averages().table(sort_by="cuda_time_total", row_limit=8, max_name_column_width=30)
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 """Settings of every test run: few threads, no network, what this machine cannot run is skipped."""
 
 import os
+import signal
 
 import pytest
+
+# Under nohup servers leave SIGHUP ignored, as they should; its tests want to see it obeyed.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Tiny models on many threads are slower, and slower still beside other runs. Read at torch's import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

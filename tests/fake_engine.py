@@ -7,6 +7,7 @@ audio and doubled audio are all seen as differences. It is told what to do by en
 FAKE_LOAD_S               how long loading takes (default 0)
 FAKE_LOAD_KIND            sleep (default), pyloop (busy Python), gilhold (C code with the lock)
 FAKE_LOAD_REPORTS=0       no progress reports while it loads
+FAKE_LOAD_FILE            loading goes on for as long as this file exists
 FAKE_DIE_AT               start, load, warmup, step:N, chunk:N, text:WORD; comma for several
 FAKE_SIGNAL               how it dies: KILL (default), SEGV, ...; or by
 FAKE_EXIT_CODE            this exit code
@@ -106,7 +107,7 @@ def segment_pcm(
 
 # Switches that describe the engine rather than break it.
 _HARMLESS = frozenset(
-    "LOAD_S LOAD_KIND LOAD_REPORTS LOG SECONDS_PER_PHONEME CHUNK_S MAX_RUNNING BAD_MODEL "
+    "LOAD_S LOAD_KIND LOAD_REPORTS LOAD_FILE LOG SECONDS_PER_PHONEME CHUNK_S MAX_RUNNING BAD_MODEL "
     "SLOW_STEP_MS HOLD_FILE T2S SOVITS".split()
 )
 
@@ -193,6 +194,7 @@ class FakeHost:
         self._seconds = self.switches.number("SECONDS_PER_PHONEME", SECONDS_PER_PHONEME)
         self._chunk_bytes = 2 * int(self.switches.number("CHUNK_S", 0.1) * SAMPLE_RATE_HZ)
         self._hold_file = self.switches.text("HOLD_FILE")
+        self._load_file = self.switches.text("LOAD_FILE")
         self._dies_with = self.switches.after("DIE_AT", "text")
         self._hangs_with = self.switches.after("HANG_AT", "text")
         self._dies_after = int(next(iter(self.switches.after("DIE_AT", "chunk")), 0))
@@ -223,11 +225,13 @@ class FakeHost:
         pass_time = _KINDS[self.switches.text("LOAD_KIND", "sleep")]
         if is_silent or pass_time is _gilhold:
             pass_time(total_s)
-            return
-        parts = max(1, int(total_s / 0.2))
-        for part in range(parts):
-            pass_time(total_s / parts)
-            report(Loading("fake weights", (part + 1) / parts))
+        else:
+            parts = max(1, int(total_s / 0.2))
+            for part in range(parts):
+                pass_time(total_s / parts)
+                report(Loading("fake weights", (part + 1) / parts))
+        while self._load_file and Path(self._load_file).exists():
+            pass_time(0.2)
 
     def warm_up(self, report: Callable[[Report], None]) -> None:
         """Do nothing, or die."""

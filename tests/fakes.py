@@ -31,6 +31,7 @@ CPU_CONFIG = EngineConfig(
     device="cpu",
     dtype="float32",
     batch_invariant="off",
+    kernels="off",
     num_threads=1,
     max_running=6,
     max_sequence_length=700,

@@ -7,6 +7,7 @@ files) in a directory of its own. Leaving the context kills whatever is still th
 
 import http.client
 import json
+import math
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,11 +27,15 @@ from typing import Any, Literal, Self
 import psutil
 
 from sovits_serve.voices.demo import write_demo_recording
+from tests.liveness import is_alive
+from tests.ports import reserved_port
 
 ROOT = Path(__file__).parents[1]
 FAKE_ENGINE = "tests.fake_engine"
 VOICES = ("alice", "bob", "carol", "default")
 PROMPT = "These words were said."
+# For what comes at once on a quiet machine: others share this one.
+DEADLINE_S = 30.0
 
 Role = Literal["dispatcher", "worker", "engine"]
 _MODULES: dict[str, Role] = {
@@ -39,7 +44,6 @@ _MODULES: dict[str, Role] = {
     "sovits_serve.engine.process": "engine",
     FAKE_ENGINE: "engine",
 }
-_READY = re.compile(r"is ready: http://127\.0\.0\.1:(\d+)")
 _NOT_INHERITED = ("SOVITS_SERVE_", "FAKE_", "NOTIFY_", "XDG_RUNTIME_DIR", "TMPDIR")
 
 
@@ -79,7 +83,8 @@ class ServerProcess:
         port: int = 0,
     ) -> None:
         self.directory = directory
-        self.port = port or free_port()
+        self._reserved = ExitStack()
+        self.port = port or self._reserved.enter_context(reserved_port())
         # Paths of sockets are short; those of pytest are not.
         self.scratch = Path(tempfile.mkdtemp(prefix="sst-", dir="/tmp"))
         self.runtime = self.scratch / "run"
@@ -147,7 +152,8 @@ class ServerProcess:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
+        self._reserved.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     # What it is.
@@ -188,14 +194,21 @@ class ServerProcess:
             connection.close()
 
     def health(self) -> dict[str, Any]:
-        """Return the page /health."""
-        status, body = self.get("/health")
-        assert status == 200, (status, body, self.log_end())
-        return dict(json.loads(body))
+        """Return the page /health, once it is there: who is asked may have just been killed."""
+        answers: list[tuple[int, bytes]] = []
+
+        def is_there() -> bool:
+            answers.append(self.get("/health"))
+            return answers[-1][0] == 200
+
+        self.wait_until(is_there, what="/health answers")
+        return dict(json.loads(answers[-1][1]))
 
     def metric(self, name: str) -> float:
-        """Return a metric's value, the sum over all its labels."""
+        """Return a metric's value, the sum over all its labels; NaN when nobody says now."""
         text = self.get("/metrics")[1].decode()
+        if "\nsovits_serve_dispatcher_up 1" not in text:
+            return math.nan
         found = re.findall(rf"^sovits_serve_{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
         return sum(float(value) for value in found)
 
@@ -207,7 +220,7 @@ class ServerProcess:
                 is_ours = process.pid == self.process.pid or os.getsid(process.pid) == (
                     self.process.pid
                 )
-                if is_ours and process.status() != psutil.STATUS_ZOMBIE:
+                if is_ours and is_alive(process.pid):
                     found.append(process)
         return found
 
@@ -234,7 +247,7 @@ class ServerProcess:
     # What is waited for.
 
     def wait_until(
-        self, is_true: Callable[[], Any], timeout_s: float = 20.0, what: str = "that"
+        self, is_true: Callable[[], Any], timeout_s: float = DEADLINE_S, what: str = "that"
     ) -> float:
         """Poll until something is true; return the seconds that it took."""
         begun = time.monotonic()
@@ -244,8 +257,12 @@ class ServerProcess:
             time.sleep(0.005)
         return time.monotonic() - begun
 
+    def wait_log(self, *texts: str) -> None:
+        """Wait until the log has all of these texts: it tells of an event a moment later."""
+        self.wait_until(lambda: all(text in self.log for text in texts), what=f"{texts} in the log")
+
     def wait_ready(self, timeout_s: float = 60.0, *, num_engines: int = 0) -> float:
-        """Wait for /readyz to say so (and for that many engines); return the seconds."""
+        """Wait for /readyz to say so (and for that many living engines); return the seconds."""
 
         def is_ready() -> bool:
             assert self.process.poll() is None, f"it has ended: {self.log_end()}"
@@ -253,19 +270,22 @@ class ServerProcess:
                 return False
             if not num_engines:
                 return True
-            states = [engine["state"] for engine in self.health()["engines"]]
-            return states.count("ready") >= num_engines
+            # The page may speak of one that has just died.
+            told = {one["pid"] for one in self.health()["engines"] if one["state"] == "ready"}
+            return len(told.intersection(self.pids("engine"))) >= num_engines
 
         return self.wait_until(is_ready, timeout_s, "ready")
 
-    def wait_for(self, what: str, count: int = 1, name: str = "", timeout_s: float = 20.0) -> Event:
+    def wait_for(
+        self, what: str, count: int = 1, name: str = "", timeout_s: float = DEADLINE_S
+    ) -> Event:
         """Wait for the ``count``-th event of a kind and return it."""
         self.wait_until(
             lambda: len(self.events(what, name)) >= count, timeout_s, f"{count} x {what}"
         )
         return self.events(what, name)[count - 1]
 
-    def wait_idle(self, timeout_s: float = 20.0) -> None:
+    def wait_idle(self, timeout_s: float = DEADLINE_S) -> None:
         """Wait until nothing waits or runs anywhere."""
 
         def is_idle() -> bool:
@@ -283,7 +303,7 @@ class ServerProcess:
         """Send the supervisor a signal."""
         self.process.send_signal(number)
 
-    def wait_exit(self, timeout_s: float = 30.0) -> int:
+    def wait_exit(self, timeout_s: float = DEADLINE_S) -> int:
         """Wait for the supervisor's end; return its exit code."""
         try:
             self.exit_code = self.process.wait(timeout_s)
@@ -291,7 +311,7 @@ class ServerProcess:
             raise AssertionError(f"alive after {timeout_s} s: {self.log_end()}") from None
         return self.exit_code
 
-    def stop(self, timeout_s: float = 30.0) -> float:
+    def stop(self, timeout_s: float = DEADLINE_S) -> float:
         """Send SIGTERM and check that all ends well; return the seconds that it took."""
         begun = time.monotonic()
         self.signal(signal.SIGTERM)
@@ -303,26 +323,15 @@ class ServerProcess:
         self.assert_gone()
         return took_s
 
-    def assert_gone(self, within_s: float = 0.5, *, leaves_files: bool = False) -> None:
+    def assert_gone(self, within_s: float = 10.0, *, leaves_files: bool = False) -> None:
         """Check that nothing is left: no process, no file, nobody on the port."""
-
-        def is_gone() -> bool:
-            return not self.everyone()
-
-        self.wait_until(is_gone, within_s, "no process left")
+        self.wait_until(lambda: not self.everyone(), within_s, "no process left")
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", self.port)) != 0, "somebody listens still"
         if not leaves_files:
             left = [path for path in self.runtime.rglob("*") if path.name]
             left += list((self.scratch / "tmp").rglob("*"))
             assert not left, left
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _write_voices(directory: Path) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from sovits_serve.cli import app
 from sovits_serve.protocol.messages import EngineStatus, QueueStatus, Status
 from sovits_serve.top import StepRates, run_top, show_bytes, show_time
+from tests.ports import reserved_port
 
 ENGINE = EngineStatus(
     name="cuda:0",
@@ -153,10 +154,8 @@ def test_once_without_a_useful_answer(fake: FakeServer, words: str) -> None:
 
 def test_once_without_a_server() -> None:
     """Nobody there: it says so and the exit code is 69."""
-    with serving(FakeServer()) as fake:
-        pass
-
-    result = once(fake)
+    with reserved_port() as port:
+        result = once(FakeServer(url=f"http://127.0.0.1:{port}"))
 
     assert result.exit_code == 69
     assert "away" in result.stdout
@@ -176,8 +175,6 @@ def test_it_keeps_trying_while_the_server_is_away(is_terminal: bool) -> None:
     """A server that goes and comes back is shown as such; Ctrl-C ends it well."""
     output = StringIO()
     console = Console(file=output, width=160, force_terminal=is_terminal)
-    with serving(FakeServer()) as fake:
-        port = int(fake.url.rpartition(":")[2])
     looks: list[float] = []
 
     def sleep(interval_s: float) -> None:
@@ -186,11 +183,13 @@ def test_it_keeps_trying_while_the_server_is_away(is_terminal: bool) -> None:
             raise KeyboardInterrupt
         server.__enter__()
 
-    server = serving(fake, port)
-    try:
-        code = run_top(fake.url, "", is_once=False, interval_s=0.5, console=console, sleep=sleep)
-    finally:
-        server.__exit__(None, None, None)
+    with reserved_port() as port:
+        server = serving(FakeServer(), port)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            code = run_top(url, "", is_once=False, interval_s=0.5, console=console, sleep=sleep)
+        finally:
+            server.__exit__(None, None, None)
 
     shown = output.getvalue()
     assert code == 0

@@ -109,6 +109,12 @@ class EngineConfig:
         "only: 1.7 times as fast for models of the published size, with other tokens here and there",
         choices=("float", "int8"),
     )
+    kernels: str = setting(
+        "auto",
+        "on: this project's Triton kernels and CUDA graphs; off: plain PyTorch, many times slower; "
+        "auto: on for CUDA",
+        choices=("auto", "on", "off"),
+    )
     num_threads: int = setting(
         0, "CPU threads for computing; 0: all cores", minimum=0, maximum=1024
     )
@@ -147,8 +153,9 @@ class EngineConfig:
     )
     batch_invariant: str = setting(
         "auto",
-        "on: a request's tokens are bit for bit independent of its neighbours (every step "
-        "computes all slots, everything else runs row by row); auto: on for CUDA",
+        "on: a request's tokens are bit for bit independent of its neighbours also in plain "
+        "PyTorch (every step computes all slots, everything else runs row by row), as they always "
+        "are with kernels; auto: on for CUDA",
         choices=("auto", "on", "off"),
     )
     reference_cache_bytes: int = setting(

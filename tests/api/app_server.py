@@ -24,7 +24,7 @@ from sovits_serve.api.texts import Texts
 from sovits_serve.audio.decode import decode_audio
 from sovits_serve.config import ApiConfig, FrontendConfig, ModelConfig
 from sovits_serve.frontend.text_frontend import TextFrontend
-from tests.api.fake_dispatcher import FakeDispatcher, dispatching, until
+from tests.api.fake_dispatcher import DEADLINE_S, FakeDispatcher, dispatching, until
 
 PROMPT = "The reference says this."
 
@@ -82,7 +82,7 @@ async def serving(config: ApiConfig | None = None) -> AsyncIterator[Running]:
             app.state.context.builder.texts = warm_texts()
             async with _listening(app, config) as port:
                 base_url = f"http://127.0.0.1:{port}"
-                async with httpx.AsyncClient(base_url=base_url, timeout=20) as client:
+                async with httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S) as client:
                     running = Running(app, dispatcher, client, port, voices)
                     engines = running.context.client
                     await until(lambda: bool(engines.status.models), "the first status")

@@ -44,7 +44,7 @@ from sovits_serve.protocol.transport import Connection, listen
 
 RATE_HZ = 32_000
 MODEL = ModelInfo("tiny", "v2", "v2", RATE_HZ, can_read_chinese=True)
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 def sound_of(request: SynthesisRequest, seconds: float = 0.2) -> bytes:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from sovits_serve.api.http_protocol import limited_protocol
 from sovits_serve.config import ApiConfig
 
-RECEIVE_TIMEOUT_S = 10.0
+RECEIVE_TIMEOUT_S = 30.0
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def serving(
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(RECEIVE_TIMEOUT_S)
         listener.close()
 
 

@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-import httpx
 import pytest
 from starlette.routing import BaseRoute, Route
 
@@ -9,7 +8,7 @@ from sovits_serve.api import security
 from sovits_serve.config import ApiConfig
 from sovits_serve.protocol.messages import EngineStatus, ServerState, Status
 from tests.api.app_server import Running, serving
-from tests.api.fake_dispatcher import MODEL, until
+from tests.api.fake_dispatcher import MODEL, hold, until
 
 LOADING = EngineStatus(
     "cuda:0", "loading", progress=0.25, detail="T2S from /models/private", last_lines=("secret",)
@@ -81,15 +80,13 @@ def test_readiness_tells_how_far_the_load_is() -> None:
 
 
 def test_readiness_flips_when_the_status_does() -> None:
-    """No copy of an old state is served: well under 200 ms."""
+    """No copy of an old state is served."""
 
     async def job(server: Running) -> None:
         await become(server, "ready")
         assert (await server.client.get("/readyz")).status_code == 200
         await become(server, "starting")
-        start = asyncio.get_running_loop().time()
         assert (await server.client.get("/readyz")).status_code == 503
-        assert asyncio.get_running_loop().time() - start < 0.2
 
     run(job)
 
@@ -145,14 +142,11 @@ def test_metrics_are_the_dispatchers() -> None:
     async def job(server: Running) -> None:
         good = await server.client.get("/metrics")
         server.dispatcher.metrics = None
-        start = asyncio.get_running_loop().time()
         late = await server.client.get("/metrics")
-        duration_s = asyncio.get_running_loop().time() - start
 
         assert good.text == "sovits_serve_dispatcher_up 1\n"
         assert good.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert "sovits_serve_dispatcher_up 0" in late.text
-        assert duration_s < 1
 
     run(job)
 
@@ -223,11 +217,9 @@ def test_a_client_that_leaves_is_counted_as_such() -> None:
     """A response nobody waited for is no success."""
 
     async def job(server: Running) -> None:
-        server.dispatcher.answer = lambda *_: None
-        with pytest.raises(httpx.ReadTimeout):
-            await server.client.post(
-                "/v1/audio/speech", json={"input": "Hi.", "voice": "default"}, timeout=1.0
-            )
+        server.dispatcher.answer = hold
+        async with server.connected(b'{"input": "Hi.", "voice": "default"}'):
+            await server.dispatcher.wait_for_submit()
         await until(
             lambda: any(one.outcome == "disconnected" for one in server.dispatcher.samples),
             "the sample",

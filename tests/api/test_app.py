@@ -13,6 +13,7 @@ from starlette.requests import Request
 from sovits_serve.api.app import create_app
 from sovits_serve.config import ApiConfig, FrontendConfig, ModelConfig
 from tests.api.app_server import Running, recording, serving, warm_texts
+from tests.api.fake_dispatcher import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 BODY = {"input": "Hello there."}
@@ -115,7 +116,7 @@ def test_engines_that_come_later_are_used() -> None:
         await running.dispatcher.stop()
         refused = await running.client.post("/v1/audio/speech", json=BODY)
         await running.dispatcher.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 response = await running.client.post("/v1/audio/speech", json=BODY)
                 if response.status_code == 200:

@@ -42,6 +42,7 @@ from sovits_serve.protocol.messages import (
     SynthesisRequest,
 )
 from tests.api.fake_dispatcher import (
+    DEADLINE_S,
     FakeDispatcher,
     dispatching,
     hold,
@@ -470,15 +471,18 @@ def test_samples_are_told_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_silent_dispatcher_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dispatcher without a word for long does not count as ready, but its models are known."""
-    monkeypatch.setattr("sovits_serve.api.engine_client._MAX_SILENCE_S", 0.05)
 
     async def test(client: EngineClient, dispatcher: FakeDispatcher) -> None:
+        def is_heard() -> bool:
+            dispatcher.set_status(dispatcher.status)
+            return client.status.state == "ready"
+
+        monkeypatch.setattr("sovits_serve.api.engine_client._MAX_SILENCE_S", 0.05)
         await until(lambda: client.status.state == "starting", "the silence")
 
         assert "says nothing" in client.status.reason
         assert client.status.models
-        dispatcher.set_status(dispatcher.status)
-        await until(lambda: client.status.state == "ready", "the next word")
+        await until(is_heard, "the next word")
 
     _with_client(test)
 
@@ -542,7 +546,7 @@ def test_every_request_ends_once_whatever_happens(seed: int) -> None:
             if chance.random() < 0.02:
                 dispatcher.drop_connections()
             await asyncio.sleep(chance.random() / 500)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             outcomes = await asyncio.gather(*asks)
 
         assert "both" not in outcomes

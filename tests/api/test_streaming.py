@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -21,7 +20,15 @@ from sovits_serve.audio.encoding import AudioFormat
 from sovits_serve.config import ApiConfig
 from sovits_serve.protocol.messages import Submit
 from tests.api.app_server import Running, serving
-from tests.api.fake_dispatcher import RATE_HZ, FakeDispatcher, hold, sound_of, speak_at_once, until
+from tests.api.fake_dispatcher import (
+    DEADLINE_S,
+    RATE_HZ,
+    FakeDispatcher,
+    hold,
+    sound_of,
+    speak_at_once,
+    until,
+)
 
 SOUND = b"\1\2" * 1600
 BODY = {"input": "Hello there.", "response_format": "pcm", "sample_rate": RATE_HZ}
@@ -108,17 +115,15 @@ def test_silence_is_never_a_200(pcm: bytes, is_streaming: bool) -> None:
 
 @pytest.mark.parametrize("is_streaming", [True, False])
 def test_client_that_leaves_before_audio_aborts(is_streaming: bool) -> None:
-    """A client that is gone while its request waits frees its place at once."""
+    """A client that is gone while its request waits frees its place, though nothing ends it."""
 
     async def test(running: Running) -> None:
         running.dispatcher.answer = hold
         body = json.dumps({**BODY, "stream": is_streaming}).encode()
         async with running.connected(body):
             submit = await running.dispatcher.wait_for_submit()
-        left_s = time.monotonic()
         await running.dispatcher.wait_for_abort(submit.request_id)
 
-        assert time.monotonic() - left_s < 0.2
         await _is_well(running)
 
     _run(test)
@@ -126,7 +131,7 @@ def test_client_that_leaves_before_audio_aborts(is_streaming: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["pcm", "mp3"])
 def test_client_that_leaves_under_way_aborts(kind: str) -> None:
-    """A client that is gone in the middle of its audio frees its place at once."""
+    """A client that is gone in the middle of its audio frees its place, though nothing ends it."""
 
     async def test(running: Running) -> None:
         running.dispatcher.answer = hold
@@ -135,10 +140,8 @@ def test_client_that_leaves_under_way_aborts(kind: str) -> None:
             submit = await running.dispatcher.wait_for_submit()
             running.dispatcher.sound(submit.request_id, SOUND * 4)
             await reader.readuntil(b"\r\n\r\n")
-        left_s = time.monotonic()
         await running.dispatcher.wait_for_abort(submit.request_id)
 
-        assert time.monotonic() - left_s < 0.2
         await _is_well(running)
 
     _run(test)
@@ -257,7 +260,7 @@ def test_client_that_does_not_read_is_cut_off_by_size(monkeypatch: pytest.Monkey
 
 async def _drain_until_closed(reader: asyncio.StreamReader) -> None:
     with suppress(ConnectionResetError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while await reader.read(1 << 16):
                 pass
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.chaos.clients import (
+    CLIENT_TIMEOUT_S,
     LONG,
     ONE_SEGMENT,
     Ask,
@@ -66,8 +67,9 @@ def flood(server: ServerProcess, count: int, num_clients: int) -> None:
     assert kinds["complete"] >= 32
     assert {(one.status, one.code) for one in refused} == {(429, "queue_full")}
     assert all(int(one.retry_after or 0) >= 1 for one in refused)
-    # A tenth of a second is promised where clients do not take the server's cores (bench/).
-    assert statistics.median(one.seconds for one in refused) < 1.0
+    # How soon that is, where clients do not take the server's cores, is measured in bench/.
+    waited_s = [one.seconds for one in outcomes if one.kind == "complete"]
+    assert statistics.median(one.seconds for one in refused) < statistics.median(waited_s)
 
 
 def test_flood_is_refused_and_what_is_let_in_is_right(server: ServerProcess) -> None:
@@ -89,7 +91,7 @@ def test_flood_of_ten_thousand(server: ServerProcess) -> None:
 
 
 def test_deadline_in_the_queue_never_reaches_the_engine(server: ServerProcess) -> None:
-    """What waits for longer than it may is told 504 in time, and no engine has seen it."""
+    """What waits for longer than it may is told 504, though nothing ends, and no engine saw it."""
     busy = Flight(
         server,
         [Ask(" ".join([LONG] * 4), seed=n, is_streaming=True) for n in range(16)],
@@ -101,7 +103,7 @@ def test_deadline_in_the_queue_never_reaches_the_engine(server: ServerProcess) -
 
     for outcome in late:
         assert (outcome.status, outcome.code) == (504, "deadline_exceeded"), str(outcome)
-        assert 0.3 <= outcome.seconds < 3.0
+        assert outcome.seconds >= 0.3
     assert server.metric("queue_time_seconds_count") == started
     assert_right(server, busy.outcomes())
 
@@ -119,10 +121,9 @@ def test_clients_that_leave_free_their_places(server: ServerProcess) -> None:
         for one in gone:
             vanish(one)
         assert_right(server, [o for o in outcomes if o.ask.leaves_after is None])
-    freed_s = server.wait_until(lambda: server.metric("requests_running") == 0, 10.0)
+    server.wait_until(lambda: server.metric("requests_running") == 0, what="places are free")
     settle(server, 1)
 
-    assert freed_s < 3.0
     server.wait_until(
         lambda: all(
             process.num_fds() <= was + 2
@@ -133,34 +134,31 @@ def test_clients_that_leave_free_their_places(server: ServerProcess) -> None:
 
 
 def test_leaver_frees_its_place_in_a_moment(server: ServerProcess) -> None:
-    """From the client's reset to a free place: a fifth of a second (bound: one)."""
-    seconds = []
-    for seed in range(8):
-        one = open_stream(server, Ask(LONG, seed=seed, is_streaming=True))
-        server.wait_until(lambda: server.metric("requests_running") == 1, what="it runs")
-        vanish(one)
-        seconds.append(server.wait_until(lambda: server.metric("requests_running") == 0))
-
-    assert statistics.median(seconds) < 1.0
+    """A place is free after the client's reset, of a request that would never have ended."""
+    server.hold_file.touch()
+    try:
+        for seed in range(8):
+            one = open_stream(server, Ask(LONG, seed=seed, is_streaming=True))
+            server.wait_until(lambda: server.metric("requests_running") == 1, what="it runs")
+            vanish(one)
+            server.wait_until(lambda: server.metric("requests_running") == 0, what="it is free")
+    finally:
+        server.hold_file.unlink()
 
 
 def test_half_open_headers_hurt_nobody(server: ServerProcess) -> None:
-    """200 clients that send half a header are cut off in time; others are served meanwhile."""
+    """200 clients that send half a header are cut off; others are served meanwhile."""
     with ExitStack() as stack:
         slow = []
         for number in range(200):
-            one = socket.create_connection(("127.0.0.1", server.port), 10)
+            one = socket.create_connection(("127.0.0.1", server.port), CLIENT_TIMEOUT_S)
             stack.enter_context(one)
             one.sendall(f"POST /v1/speech HTTP/1.1\r\nx-{number}: ".encode())
             slow.append(one)
         assert_right(server, speak_all(server, asks_of(4, 8)))
-        begun = time.monotonic()
         for one in slow:
-            one.settimeout(10)
             answer = one.recv(1000)
             assert answer == b"" or answer.startswith(b"HTTP/1.1 408 "), answer
-
-        assert time.monotonic() - begun < 10.0
 
 
 def test_clients_that_do_not_read_hold_nobody_up(start_server: StartServer) -> None:
@@ -174,10 +172,10 @@ def test_clients_that_do_not_read_hold_nobody_up(start_server: StartServer) -> N
     asks = [Ask(f"{LONG} {LONG}", seed=seed, is_streaming=True) for seed in range(50)]
     sockets = [open_stream(server, ask, receive_buffer_bytes=4096) for ask in asks]
     try:
-        server.wait_until(lambda: server.metric("requests_admitted_total") >= 51, 30)
+        server.wait_until(lambda: server.metric("requests_admitted_total") >= 51)
         assert_right(server, speak_all(server, [Ask("Hi", seed=n) for n in range(10)]))
-        server.wait_until(lambda: server.metric("requests_running") == 0, 30, "slots are free")
-        server.wait_until(lambda: all(map(_is_cut_off, sockets)), 30, "readers are cut off")
+        server.wait_until(lambda: server.metric("requests_running") == 0, what="slots are free")
+        server.wait_until(lambda: all(map(_is_cut_off, sockets)), what="readers are cut off")
         grown = max(after - was for was, after in zip(rss, _rss(server), strict=True))
     finally:
         for one in sockets:
@@ -214,12 +212,12 @@ def test_soft_memory_limit_swaps_without_losing_a_request(start_server: StartSer
         outcomes += speak_all(server, asks_of(seed, 2))
         if first not in server.pids("engine"):
             break
+    server.wait_for("start", 2)
+    server.wait_log(f"(process {first}) ended: exit code 0")
 
     assert_right(server, outcomes)
-    assert first not in server.pids("engine")
     assert len(server.events("start")) == 2
-    assert "(process" in server.log
-    assert server.log.count("killed by") == 0
+    assert "killed by" not in server.log
     server.stop()
 
 
@@ -234,11 +232,14 @@ def test_hard_memory_limit_replaces_at_once(start_server: StartServer) -> None:
         assert_honest(server, speak_all(server, asks_of(seed, 2)))
         if first not in server.pids("engine"):
             break
-    server.wait_ready()
+    server.wait_for("ready", 2)
+    server.wait_ready(num_engines=1)
 
-    assert server.only("engine") != first
-    assert "hard_memory" in server.log
-    assert "restarts for memory" in server.health()["engines"][0]["detail"]
+    assert first not in server.pids("engine")
+    server.wait_log("hard_memory")
+    server.wait_until(
+        lambda: "restarts for memory" in server.health()["engines"][0]["detail"], what="it is told"
+    )
 
 
 def _churn(server: ServerProcess, seed: int, count: int) -> None:

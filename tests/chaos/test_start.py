@@ -5,7 +5,6 @@ import os
 import pickle
 import signal
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,18 +20,19 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.parametrize("kind", ["sleep", "pyloop", "gilhold"])
-def test_slow_load_is_no_fault(start_server: StartServer, kind: str) -> None:
+def test_slow_load_is_no_fault(start_server: StartServer, tmp_path: Path, kind: str) -> None:
     """Engines that load for longer than any ping are started once; probes answer meanwhile."""
-    options = ("--step-timeout-s", "1", "--ping-timeout-s", "5")
-    server = start_server(
-        *options, num_engines=2, num_workers=2, switches={"LOAD_S": 4, "LOAD_KIND": kind}
-    )
-    alive_s = server.wait_until(lambda: server.get("/livez")[0] == 200)
+    options = ("--step-timeout-s", "3", "--ping-timeout-s", "5")
+    loading = tmp_path / "loading"
+    loading.touch()
+    switches = {"LOAD_S": 4, "LOAD_KIND": kind, "LOAD_FILE": loading}
+    server = start_server(*options, num_engines=2, num_workers=2, switches=switches)
+    server.wait_until(lambda: server.get("/livez")[0] == 200, what="alive")
     status, body = server.get("/readyz")
     refused = speak(server, Ask())
+    loading.unlink()
     server.wait_ready(num_engines=2)
 
-    assert alive_s < 10.0  # about one on a quiet machine
     assert status == 503
     assert {engine["name"] for engine in json.loads(body)["engines"]} <= {"cpu:0", "cpu:1"}
     assert (refused.status, refused.code) == (503, "not_ready")
@@ -45,20 +45,19 @@ def test_slow_load_is_no_fault(start_server: StartServer, kind: str) -> None:
 def test_load_without_progress_is_ended_once_per_deadline(start_server: StartServer) -> None:
     """A load that hangs is ended at its deadline, told with the setting's name, and tried again."""
     switches = {"HANG_AT": "load", "HANG_KIND": "gilhold", "ONCE": 1}
-    server = start_server("--load-timeout-s", "1.5", switches=switches)
+    server = start_server("--load-timeout-s", "2.5", switches=switches)
     server.wait_ready()
     first, second = server.events("start")
 
-    assert 1.5 <= second.at_s - first.at_s < 15
-    assert server.log.count("(load_timeout_s)") >= 1
-    assert "cpu#1 is ended" in server.log
+    assert second.at_s - first.at_s >= 2.5
+    server.wait_log("cpu#1 is ended", "(load_timeout_s)")
     assert "cpu#2 is ended" not in server.log
 
 
 def test_crash_loop_ends_visibly(start_server: StartServer) -> None:
     """An engine that always dies is started ever later, then given up, and everybody is told."""
     server = start_server("--max-restarts", "2", switches={"DIE_AT": "start", "EXIT_CODE": 1})
-    server.wait_until(lambda: server.get("/livez")[0] == 503, 30, "failed")
+    server.wait_until(lambda: server.get("/livez")[0] == 503, 60, "failed")
     starts = [event.at_s for event in server.events("start")]
     reason = json.loads(server.get("/readyz")[1])["reason"]
     refused = speak(server, Ask())
@@ -123,14 +122,10 @@ def test_port_in_use_is_told_before_anything_loads(
     """A second server on the port ends at once, names who has it, and disturbs nobody."""
     first = start_server(directory=tmp_path / "first")
     first.wait_ready()
-    begun = time.monotonic()
     second = start_server(directory=tmp_path / "second", port=first.port)
-    exit_code = second.wait_exit()
-    took_s = time.monotonic() - begun
 
-    assert exit_code == 78
+    assert second.wait_exit() == 78
     assert f"{first.port} is in use by process" in second.log
-    assert took_s < 10.0  # about one on a quiet machine
     assert not second.events("start")
     assert_right(first, [speak(first, Ask())])
 
@@ -164,7 +159,7 @@ def test_socket_file_of_a_dead_server_is_taken_over(
     first.wait_ready()
     first.process.kill()
     first.wait_exit()
-    first.assert_gone(2.0, leaves_files=True)
+    first.assert_gone(leaves_files=True)
     assert Path(endpoint.removeprefix("ipc://")).exists()
     second = start_server("--endpoint", endpoint, directory=tmp_path / "second")
     second.wait_ready()

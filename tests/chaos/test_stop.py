@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from sovits_serve.supervisor.signals import REPEAT_S
 from tests.chaos.clients import (
     LONG,
     Ask,
@@ -26,7 +27,7 @@ from tests.server_process import ServerProcess
 pytestmark = pytest.mark.e2e
 
 SLOW = {"SLOW_STEP_MS": 20, "CHUNK_S": 0.02}
-# When idle three seconds are promised, in any state; machines of tests are shared.
+# When idle three seconds are promised, in any state; bench/ measures them, and the long tests here.
 OBEYED_S = 3.0
 
 
@@ -43,7 +44,7 @@ def test_stop_finishes_what_runs_and_refuses_what_comes(start_server: StartServe
     flight = Flight(server, streams(8), is_held=True)
     flight.wait_running(8)
     server.signal(signal.SIGTERM)
-    server.wait_until(lambda: server.get("/readyz")[0] == 503, 3.0)
+    server.wait_until(lambda: server.get("/readyz")[0] == 503, what="not ready")
     late = speak(server, Ask())
     outcomes = flight.outcomes()
 
@@ -62,9 +63,8 @@ def test_stop_does_not_wait_for_ever(start_server: StartServer) -> None:
     warm_up(server)
     flight = Flight(server, [Ask("hypnosis")], is_held=True)
     flight.wait_running(1)
-    took_s = server.stop()
 
-    assert took_s < 1.0 + 2 * OBEYED_S
+    assert server.stop() >= 1.0
     [outcome] = flight.outcomes()
     assert outcome.kind in {"refused", "lost"}
     assert_honest(server, [outcome])
@@ -86,33 +86,30 @@ def test_the_same_signal_delivered_twice_is_one(start_server: StartServer) -> No
 
 
 def test_second_signal_means_now(start_server: StartServer) -> None:
-    """A second SIGTERM, later, ends everything at once, streams or not."""
-    server = start_server("--drain-timeout-s", "60", switches={**SLOW, "SLOW_STEP_MS": 200})
+    """A second SIGTERM, later, ends everything long before the time that streams may have."""
+    server = start_server("--drain-timeout-s", "300", switches={**SLOW, "SLOW_STEP_MS": 200})
     server.wait_ready()
     warm_up(server)
     flight = Flight(server, streams(2), is_held=True)
     flight.wait_running(2)
     server.signal(signal.SIGTERM)
-    time.sleep(1.2)  # later than what counts as the same signal
+    server.wait_log("SIGTERM: stopping")
+    time.sleep(REPEAT_S)  # one that comes sooner is the same one, delivered twice
     server.signal(signal.SIGTERM)
-    begun = time.monotonic()
-    exit_code = server.wait_exit(10)
 
-    assert time.monotonic() - begun < OBEYED_S
-    assert exit_code == 128 + signal.SIGTERM
+    assert server.wait_exit() == 128 + signal.SIGTERM
     server.assert_gone()
     assert assert_honest(server, flight.outcomes())["complete"] == 0
 
 
 @pytest.mark.parametrize("kind", ["sleep", "pyloop", "gilhold"])
 def test_signal_is_obeyed_while_engines_load(start_server: StartServer, kind: str) -> None:
-    """SIGTERM at a random time of a load of a minute: gone within three seconds, without a trace."""
+    """SIGTERM at a random time of a long load: gone long before its end, without a trace."""
     delay_s = random.Random(kind).uniform(0.0, 3.0)
-    server = start_server(num_engines=2, switches={"LOAD_S": 60, "LOAD_KIND": kind})
+    server = start_server(num_engines=2, switches={"LOAD_S": 300, "LOAD_KIND": kind})
     time.sleep(delay_s)  # the time is what is drawn
-    took_s = server.stop()
 
-    assert took_s < OBEYED_S
+    server.stop()
 
 
 @pytest.mark.chaos
@@ -161,21 +158,21 @@ def test_workers_roll_without_a_failed_request(start_server: StartServer) -> Non
 
 
 def test_stop_amid_hostile_clients(start_server: StartServer) -> None:
-    """Clients that do not read, and some that send nothing, do not hold up the end for long."""
-    server = start_server("--drain-timeout-s", "2", *EAGER, switches={"SECONDS_PER_PHONEME": 1})
+    """Clients that do not read do not hold up the end for much longer than requests may take."""
+    options = ("--drain-timeout-s", "2", "--send-timeout-s", "300")
+    server = start_server(*options, *EAGER, switches={"SECONDS_PER_PHONEME": 1})
     server.wait_ready()
     warm_up(server)
+    before = server.metric("requests_admitted_total")
     sockets = [open_stream(server, Ask(LONG, seed=n, is_streaming=True)) for n in range(4)]
-    server.wait_until(
-        lambda: server.metric("requests_admitted_total") >= 5, what="they are admitted"
-    )
     try:
-        took_s = server.stop()
+        server.wait_until(
+            lambda: server.metric("requests_admitted_total") == before + 4, what="they are admitted"
+        )
+        server.stop()
     finally:
         for one in sockets:
             vanish(one)
-
-    assert took_s < 2.0 + 2 * OBEYED_S
 
 
 def test_engine_alone_told_to_end_is_replaced(start_server: StartServer) -> None:
@@ -187,8 +184,8 @@ def test_engine_alone_told_to_end_is_replaced(start_server: StartServer) -> None
     flight = Flight(server, asks_of(3, 6, is_streaming=False))
     os.kill(pid, signal.SIGTERM)
     outcomes = flight.outcomes()
+    server.wait_until(lambda: pid not in server.pids("engine"), what="it has ended")
     server.wait_ready(num_engines=2)
 
     assert_honest(server, outcomes)
-    assert pid not in server.pids("engine")
     server.stop()

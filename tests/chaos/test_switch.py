@@ -104,14 +104,16 @@ def test_switches_under_load_give_each_request_one_model(
     clients = [threading.Thread(target=ask_on, args=(number,)) for number in range(4)]
     for client in clients:
         client.start()
-    for name in ("first.ckpt", "second.ckpt") * 3:
-        assert switch(server, "set_gpt_weights", weights / name) == 200
-        models.add(default_model(server))
-        seen = len(outcomes)
-        server.wait_until(lambda seen=seen: len(outcomes) >= seen + 4, what="more requests")  # type: ignore[misc]
-    is_over.set()
-    for client in clients:
-        client.join()
+    try:
+        for name in ("first.ckpt", "second.ckpt") * 3:
+            assert switch(server, "set_gpt_weights", weights / name) == 200
+            models.add(default_model(server))
+            seen = len(outcomes)
+            server.wait_until(lambda seen=seen: len(outcomes) >= seen + 4, what="more requests")  # type: ignore[misc]
+    finally:
+        is_over.set()
+        for client in clients:
+            client.join()
 
     for outcome in outcomes:
         assert outcome.kind == "complete", str(outcome)
@@ -133,11 +135,12 @@ def test_new_processes_know_what_was_switched(server: ServerProcess, weights: Pa
     """An engine and a dispatcher that are started after a switch serve the switched weights."""
     assert switch(server, "set_sovits_weights", weights / "second.pth") == 200
     model = default_model(server)
-    os.kill(server.only("dispatcher"), signal.SIGKILL)
-    server.wait_until(lambda: server.get("/readyz")[0] != 200, 5.0)
+    dispatcher, engine = server.only("dispatcher"), server.pids("engine")[0]
+    os.kill(dispatcher, signal.SIGKILL)
+    server.wait_until(lambda: server.pids("dispatcher") not in ([], [dispatcher]), what="another")
     server.wait_ready(num_engines=NUM_ENGINES)
-    os.kill(server.pids("engine")[0], signal.SIGKILL)
-    server.wait_until(lambda: len(server.pids("engine")) == NUM_ENGINES)
+    os.kill(engine, signal.SIGKILL)
+    server.wait_until(lambda: engine not in server.pids("engine"), what="it has ended")
     server.wait_ready(num_engines=NUM_ENGINES)
 
     assert default_model(server) == model

@@ -25,7 +25,7 @@ _TYPES: dict[Format, str] = {
     "wav": "audio/wav",
     "pcm": "audio/pcm",
 }
-_LONG = " ".join(f"This is sentence number {n}, and there are some more." for n in range(40))
+_LONG = " ".join(f"This is sentence number {n}, and there are some more." for n in range(160))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 from sovits_serve.protocol.messages import Abort, Submit
 from tests.api.app_server import Running, serving
-from tests.api.fake_dispatcher import FakeDispatcher, hold, speak_at_once, until
+from tests.api.fake_dispatcher import DEADLINE_S, FakeDispatcher, hold, speak_at_once, until
 
 
 def run(job: Callable[[Running, AsyncOpenAI], Awaitable[None]], max_retries: int = 0) -> None:
@@ -22,14 +22,14 @@ def run(job: Callable[[Running, AsyncOpenAI], Awaitable[None]], max_retries: int
         async with serving() as running:
             url = f"http://127.0.0.1:{running.port}/v1"
             async with AsyncOpenAI(
-                base_url=url, api_key="none", max_retries=max_retries, timeout=20
+                base_url=url, api_key="none", max_retries=max_retries, timeout=DEADLINE_S
             ) as client:
                 await job(running, client)
 
     asyncio.run(main())
 
 
-async def speak(client: AsyncOpenAI, timeout_s: float = 20.0) -> bytes:
+async def speak(client: AsyncOpenAI, timeout_s: float = DEADLINE_S) -> bytes:
     """Have a sentence said."""
     speech = await client.audio.speech.create(
         model="tts-1",
@@ -114,7 +114,7 @@ def test_a_client_that_gives_up_frees_its_place() -> None:
     async def job(running: Running, client: AsyncOpenAI) -> None:
         running.dispatcher.answer = hold
         with pytest.raises(openai.APITimeoutError):
-            await speak(client, timeout_s=0.3)
+            await speak(client, timeout_s=2.0)  # for the request to get there
         submit = await running.dispatcher.wait_for_submit()
 
         await until(lambda: Abort(submit.request_id) in running.dispatcher.received, "the abort")

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.compat.client import call, free_port
+from tests.compat.client import call
 from tests.compat.environments import Environment
 from tests.compat.processes import Running, base_environment
 from tests.compat.result import Kind
 from tests.compat.servers import OWN, Server
 from tests.compat.speech import SECONDS_PER_PHONEME
+from tests.ports import reserved_port
 
 NUM_ENGINES = 2
 _ENGINE_MODULE = "tests.fake_engine"
@@ -69,7 +70,7 @@ def start_fleet(
             FAKE_SLOW_STEP_MS="20",
             FAKE_SECONDS_PER_PHONEME=str(SECONDS_PER_PHONEME),
         )
-        port = free_port()
+        port = stack.enter_context(reserved_port())
 
         def run(arguments: list[str], name: str) -> Running:
             return stack.enter_context(Running([python, *arguments], settings, directory / name))

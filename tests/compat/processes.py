@@ -82,7 +82,7 @@ class Running:
             return None
         return time.monotonic() - start
 
-    def orphans(self, grace_s: float = 1.0) -> list[str]:
+    def orphans(self, grace_s: float = 5.0) -> list[str]:
         """Return what is still alive of the tree after its first process has ended."""
         deadline = time.monotonic() + grace_s
         while (alive := [process for process in self._seen.values() if _is_alive(process)]) and (

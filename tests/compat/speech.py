@@ -32,7 +32,7 @@ _TEXTS = (
 )
 LONG_TEXT = " ".join(
     f"This is sentence number {number} of a text that takes a while to be spoken."
-    for number in range(1, 13)
+    for number in range(1, 41)
 )
 
 

@@ -21,7 +21,7 @@ from sovits_serve.protocol.messages import EngineReady, Hello, Message, Welcome
 from sovits_serve.protocol.reports import Report, Reports, Setup
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 M = TypeVar("M", bound=msgspec.Struct)
 
 
@@ -188,6 +188,13 @@ class EngineProcess:
                     return report
             time.sleep(0.005)
         raise AssertionError(f"no {kind.__name__} in {deadline_s} s; log: {self.log}")
+
+    def wait_log(self, text: str) -> None:
+        """Wait until a line of the log has a text: it is read a moment after it was written."""
+        end = time.monotonic() + DEADLINE_S
+        while not any(text in line for line in self.log):
+            assert time.monotonic() < end, f"no {text!r} in the log: {self.log}"
+            time.sleep(0.005)
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
         """Return the exit code, with all of the log read."""

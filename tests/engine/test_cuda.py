@@ -35,11 +35,12 @@ def request(number: int, sampling: SamplingParams | None = None) -> SynthesisReq
     )
 
 
+@pytest.mark.parametrize("kernels", ["on", "off"])
 @pytest.mark.parametrize(
     ("dtype", "least"), [("float32", 0.999999), ("bfloat16", 0.999), ("float16", 0.9999)]
 )
 def test_64_requests_together_get_the_tokens_of_each_alone(
-    tiny_directory: Path, dtype: str, least: float
+    tiny_directory: Path, dtype: str, least: float, kernels: str
 ) -> None:
     """In every precision, tokens with a seed are equal at batch 1 and 64, and so is the audio."""
     models = load(tiny_directory, dtype)
@@ -47,6 +48,7 @@ def test_64_requests_together_get_the_tokens_of_each_alone(
         "device": "cuda",
         "dtype": dtype,
         "batch_invariant": "on",
+        "kernels": kernels,
         "max_running": 64,
         "max_audio_rows": 8,
     }
@@ -61,14 +63,17 @@ def test_64_requests_together_get_the_tokens_of_each_alone(
         assert np.corrcoef(both.samples, alone.samples)[0, 1] > least
 
 
-def test_float32_gives_the_cpus_greedy_tokens_and_audio(tiny: Models, tiny_directory: Path) -> None:
+@pytest.mark.parametrize("kernels", ["on", "off"])
+def test_float32_gives_the_cpus_greedy_tokens_and_audio(
+    tiny: Models, tiny_directory: Path, kernels: str
+) -> None:
     """In float32 a greedy request gets the CPU's tokens and, within rounding, its samples."""
     greedy = SamplingParams(top_k=1, max_tokens=20)
     models = load(tiny_directory, "float32")
 
     for number in range(4):
         cpu = run_alone(tiny, request(number, greedy))
-        cuda = run_alone(models, request(number, greedy), device="cuda")
+        cuda = run_alone(models, request(number, greedy), device="cuda", kernels=kernels)
 
         assert cuda.tokens == cpu.tokens
         assert np.abs(cuda.samples.astype(int) - cpu.samples).max() <= 4

@@ -119,7 +119,7 @@ def test_a_bad_voice_is_reported_and_the_engine_serves(served: Served) -> None:
     warming = [report for report in served.engine.reports if isinstance(report, Warming)]
 
     assert any(report.what.startswith("voice bert: ") for report in warming)
-    assert any("voice bert cannot be used" in line for line in served.engine.log)
+    served.engine.wait_log("voice bert cannot be used")
 
 
 def test_ready_says_what_is_loaded(served: Served, tiny_directory: Path) -> None:

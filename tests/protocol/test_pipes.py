@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import psutil
 import pytest
 
 from sovits_serve.protocol.pipes import EXIT_PARENT_GONE
@@ -25,8 +24,10 @@ from sovits_serve.protocol.reports import (
     Setup,
     Warming,
 )
+from tests.liveness import is_alive
 
 ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30.0  # for what happens at once on a quiet machine
 SETUP = Setup("child", "ipc:///nowhere", "secret", msgspec.Raw(b'{"a": 1}'))
 
 # What a child does once it has its setup.
@@ -86,17 +87,9 @@ def hear(child: "subprocess.Popen[bytes]") -> Reports:
     return report
 
 
-def is_alive(pid: int) -> bool:
-    """Return whether a process runs."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_until_dead(pid: int, timeout_s: float) -> None:
+def wait_until_dead(pid: int) -> None:
     """Wait for a process that is not our child to end."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + DEADLINE_S
     while is_alive(pid):
         assert time.monotonic() < deadline_s, "it outlives its parent"
         time.sleep(0.01)
@@ -104,7 +97,7 @@ def wait_until_dead(pid: int, timeout_s: float) -> None:
 
 @pytest.mark.parametrize("work", [SLEEPS, SPINS, HOLDS_THE_LOCK])
 def test_child_dies_with_its_parent(work: str) -> None:
-    """When a parent is killed its child is gone at once, whatever the child is doing."""
+    """When a parent is killed its child is gone, too, whatever the child is doing."""
     code = f"{CHILD}pipe.watch(print)\npipe.report(ChildReady())\n{work}"
     with process(PARENT, code, msgspec.json.encode(SETUP).decode()) as parent:
         assert parent.stdout is not None
@@ -113,7 +106,7 @@ def test_child_dies_with_its_parent(work: str) -> None:
             assert is_alive(pid)
             parent.kill()
             parent.wait()
-            wait_until_dead(pid, 2.0)
+            wait_until_dead(pid)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -128,7 +121,7 @@ def test_end_of_orders_ends_the_child(work: str) -> None:
         assert child.stdin is not None
         child.stdin.close()
 
-        assert child.wait(10) == EXIT_PARENT_GONE
+        assert child.wait(DEADLINE_S) == EXIT_PARENT_GONE
 
 
 def test_setup_orders_and_reports_arrive() -> None:
@@ -148,7 +141,7 @@ sys.stdin
 
         assert first == Loading('childsecret{"a": 1}', 0.5)
         assert hear(child) == Warming("DrainChild", 1.0)
-        assert child.wait(10) == 0
+        assert child.wait(DEADLINE_S) == 0
 
 
 def test_what_a_library_prints_is_no_report() -> None:
@@ -158,7 +151,7 @@ def test_what_a_library_prints_is_no_report() -> None:
         tell(child, SETUP)
 
         assert hear(child) == ChildReady()
-        _, log = child.communicate(timeout=10)
+        _, log = child.communicate(timeout=DEADLINE_S)
         assert b"chatter" in log
         assert b"noise" in log
 
@@ -188,7 +181,7 @@ while pipe._unsent: pipe.report(Heartbeat()); time.sleep(0.01)
 def test_child_without_setup_says_so(first_line: bytes) -> None:
     """A child that somebody starts by hand ends with a sentence, not with a hang."""
     with process(CHILD) as child:
-        _, log = child.communicate(first_line, timeout=10)
+        _, log = child.communicate(first_line, timeout=DEADLINE_S)
 
     assert child.returncode == 1
     assert b"No setup on standard input" in log

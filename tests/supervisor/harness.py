@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from tests.liveness import is_alive
 
 ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30.0  # for what comes at once on a quiet machine
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def say(figure: str) -> None:
 
 
 def wait_until(
-    is_true: Callable[[], Any], timeout_s: float = 20.0, explain: Callable[[], str] = str
+    is_true: Callable[[], Any], timeout_s: float = DEADLINE_S, explain: Callable[[], str] = str
 ) -> Any:
     """Poll until something is true, and return it."""
     deadline = time.monotonic() + timeout_s
@@ -40,14 +41,6 @@ def wait_until(
         assert time.monotonic() < deadline, f"not within {timeout_s} s. {explain()}"
         time.sleep(0.01)
     return found
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process runs; one that only waits to be reaped does not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 class Server:
@@ -102,12 +95,10 @@ class Server:
         """Return the stubs' events of a kind, of processes whose names begin so."""
         if not self.log.exists():
             return []
-        found = []
-        for line in self.log.read_text().splitlines():
-            event, pid, at, whose = line.split()
-            if what in {"", event} and whose.startswith(name):
-                found.append(Event(event, int(pid), float(at), whose))
-        return found
+        text = self.log.read_text()
+        lines = (line.split() for line in text[: text.rfind("\n") + 1].splitlines())
+        found = (Event(event, int(pid), float(at), whose) for event, pid, at, whose in lines)
+        return [e for e in found if what in {"", e.what} and e.name.startswith(name)]
 
     def fleets(self) -> list[dict[str, Any]]:
         """Return all that the dispatcher was told."""
@@ -120,23 +111,32 @@ class Server:
         """Return what the dispatcher was told last."""
         return (self.fleets() or [{"state": "", "engines": [{"state": ""}]}])[-1]
 
-    def wait_for(self, what: str, name: str, count: int = 1, timeout_s: float = 20.0) -> Event:
+    def wait_for(self, what: str, name: str, count: int = 1) -> Event:
         """Wait for the ``count``-th event of a kind and return it."""
         wait_until(
             lambda: len(self.events(what, name)) >= count,
-            timeout_s,
-            lambda: f"{count} x {what} of {name}; {self.log_end()}",
+            explain=lambda: f"{count} x {what} of {name}; {self.log_end()}",
         )
         return self.events(what, name)[count - 1]
 
-    def wait_for_state(self, state: str, timeout_s: float = 20.0) -> dict[str, Any]:
+    def wait_for_state(self, state: str) -> dict[str, Any]:
         """Wait until the server's state is this, and return the fleet."""
         wait_until(
             lambda: self.fleet()["state"] == state,
-            timeout_s,
-            lambda: f"state {state}; {self.log_end()}",
+            explain=lambda: f"state {state}; {self.log_end()}",
         )
         return self.fleet()
+
+    def wait_log(self, *texts: str) -> None:
+        """Wait until the supervisor's log has all of these: it tells of an event a moment later."""
+        wait_until(
+            lambda: all(text in self.errors.read_text() for text in texts),
+            explain=lambda: f"{texts} in the log; {self.log_end()}",
+        )
+
+    def wait_exit(self) -> int:
+        """Wait until the supervisor ends by itself; return its exit code."""
+        return self.process.wait(DEADLINE_S)
 
     def log_end(self) -> str:
         """Return the end of the supervisor's log."""
@@ -154,7 +154,7 @@ class Server:
         """Send a signal and wait for the end; return the seconds that took."""
         begun = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.wait_exit()
         return time.monotonic() - begun
 
     def pids(self) -> set[int]:

@@ -5,6 +5,7 @@ Run as ``python -m tests.supervisor.stub_child``. Switches are environment varia
 STUB_LOG        file that gets a line "EVENT PID MONOTONIC NAME" per start, ready and end
 LOAD_S          how long loading takes (0)
 LOAD_KIND       sleep, pyloop, gilhold
+LOAD_FILE       loading goes on for as long as this file exists
 LOAD_REPORTS=1  reports progress ten times a second (kind sleep only)
 DIE_AT          load, ready: SIGKILL of itself
 EXIT_AT         load: ends with EXIT_CODE
@@ -112,9 +113,12 @@ class Stub:
         seconds = float(os.environ.get("LOAD_S") or "0")
         kind = os.environ.get("LOAD_KIND", "sleep")
         end = time.monotonic() + seconds
+        file = Path(os.environ.get("LOAD_FILE", "/nowhere"))
         if kind == "gilhold":
             hold_lock(seconds)
-        while time.monotonic() < end:
+            while file.exists():
+                hold_lock(0.2)
+        while time.monotonic() < end or file.exists():
             if kind == "sleep":
                 time.sleep(0.05)
                 if os.environ.get("LOAD_REPORTS"):

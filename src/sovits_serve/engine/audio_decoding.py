@@ -5,28 +5,27 @@ of it with exactly as many frames of context as its receptive field has. So audi
 windows equals audio decoded whole, and noise belongs to (seed, segment, frame).
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from sovits_serve.audio.postprocess import to_int16
 from sovits_serve.engine.batch import NOT_FINITE, AudioWindow
 from sovits_serve.engine.random_stream import normal
 from sovits_serve.engine.request import Sequence
 from sovits_serve.errors import SynthesisError
 from sovits_serve.models.sovits.model import SovitsModel
 
-# On a CPU, lengths are rounded up: oneDNN compiles its convolutions anew for each length, and keeps
-# a thousand of them, at 0.3 MB or so. Steps of tokens and phonemes, and of the generator's frames,
-# which are finer where a listener waits: ``(step, up to)``.
-_CPU_STEP = 16
-_CPU_FRAME_STEPS = ((4, 32), (16, 128))
-_CPU_FRAME_STEP = 32
+# Lengths are rounded up: oneDNN compiles its convolutions anew for each length, and keeps a
+# thousand of them, at 0.3 MB or so; cuDNN plans anew. Steps of tokens and phonemes, and of the
+# generator's frames, which are finer where a listener waits: ``(step, up to)``.
+_LENGTH_STEP = 16
+_FRAME_STEPS = ((4, 32), (16, 128))
+_FRAME_STEP = 32
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,39 @@ class DecoderState:
     style: Tensor
 
 
+@dataclass(frozen=True)
+class FastParts:
+    """What replaces parts of the SoVITS model on a CUDA device.
+
+    Attributes:
+        generate: as ``SovitsModel.generate``, with lengths on the device.
+        noise: rows (seed, segment, frames) and T to float32 (B, inter, T), zero behind each end.
+    """
+
+    generate: Callable[[Tensor, Tensor, Tensor], Tensor]
+    noise: Callable[[Rows[tuple[int, int, int]], int], Tensor]
+
+
+@dataclass(frozen=True)
+class PendingAudio:
+    """Windows that are being decoded. ``pcm`` is int16 (B, N), ``is_finite`` bool (B)."""
+
+    windows: Rows[AudioWindow]
+    begins: Rows[int]  # each row's first frame
+    pcm: Tensor
+    is_finite: Tensor
+
+
 class AudioDecoder:
     """Runs the SoVITS model over finished sequences. Holds one ``DecoderState`` for each."""
 
-    def __init__(self, sovits: SovitsModel, device: torch.device) -> None:
+    def __init__(
+        self, sovits: SovitsModel, device: torch.device, fast: FastParts | None = None
+    ) -> None:
         self._sovits = sovits
         self._device = device
-        self._step = _CPU_STEP if device.type == "cpu" else 1
+        self._fast = fast
+        self._step = 1 if device.type == "cuda" and fast is None else _LENGTH_STEP
         self._states: dict[tuple[str, int], DecoderState] = {}
 
     def __len__(self) -> int:
@@ -87,45 +112,78 @@ class AudioDecoder:
             self._states[sequence.key] = DecoderState(z, style[row])
 
     def decode(self, windows: Rows[AudioWindow]) -> list[bytes | SynthesisError]:
-        """Decode windows as one batch.
+        """Decode windows as one batch: ``launch`` and ``finish``."""
+        pending = self.launch(windows)
+        return self.finish(pending, pending.pcm.cpu(), pending.is_finite.cpu())
 
-        Returns:
-            Per window int16 little-endian PCM, or the error if its samples are not finite. The
-            state of a sequence is dropped with its last window.
+    def launch(self, windows: Rows[AudioWindow]) -> PendingAudio:
+        """Decode windows as one batch, without waiting for a CUDA device.
+
+        The state of a sequence is dropped with its last window.
         """
         context = self._sovits.generator_context_frames
-        per_frame = self._sovits.dims.samples_per_frame
         states = [self._states[window.sequence.key] for window in windows]
         begins = [max(0, window.start - context) for window in windows]
         slices = [
             state.z[:, begin : window.start + window.num_frames + context].T
             for state, window, begin in zip(states, windows, begins, strict=True)
         ]
-        samples = self._sovits.generate(
-            _padded(slices, self._frame_step(slices)).transpose(1, 2),  # (B, inter, T)
-            _lengths(slices),
-            torch.stack([state.style for state in states]),
-        )
-        audio = samples.cpu().numpy()
-        pcm: list[bytes | SynthesisError] = []
-        for row, (window, begin) in enumerate(zip(windows, begins, strict=True)):
-            first = (window.start - begin) * per_frame
-            pcm.append(_to_pcm(audio[row, first : first + window.num_frames * per_frame]))
+        z = _padded(slices, self._frame_step(slices)).transpose(1, 2)  # (B, inter, T)
+        lengths, style = _lengths(slices), torch.stack([state.style for state in states])
+        if self._fast is None:
+            samples = self._sovits.generate(z, lengths, style)
+        else:
+            lengths = lengths.to(self._device)
+            samples = self._fast.generate(z.to(self._sovits.dtype), lengths, style)
+        for window in windows:
             if window.start + window.num_frames == window.sequence.num_frames:
                 self.drop(window.sequence)
-        return pcm
+        return PendingAudio(windows, begins, _to_int16(samples), samples.isfinite().all(1))
+
+    def finish(
+        self, pending: PendingAudio, pcm: Tensor, is_finite: Tensor
+    ) -> list[bytes | SynthesisError]:
+        """Return what windows became.
+
+        Args:
+            pending: of ``launch``.
+            pcm, is_finite: its tensors, on the CPU.
+
+        Returns:
+            Per window int16 little-endian PCM, or the error if its samples are not finite.
+        """
+        per_frame = self._sovits.dims.samples_per_frame
+        rows, finite = pcm.numpy(), is_finite.tolist()
+        results: list[bytes | SynthesisError] = []
+        for row, (window, begin) in enumerate(zip(pending.windows, pending.begins, strict=True)):
+            first = (window.start - begin) * per_frame
+            samples = rows[row, first : first + window.num_frames * per_frame]
+            if finite[row]:
+                results.append(samples.astype("<i2", copy=False).tobytes())
+            else:
+                results.append(SynthesisError(f"the decoder's samples are {NOT_FINITE}"))
+        return results
 
     def _frame_step(self, slices: Rows[Tensor]) -> int:
+        if self._step == 1:
+            return 1
         longest = max(row.size(0) for row in slices)
-        steps = (step for step, up_to in _CPU_FRAME_STEPS if longest <= up_to)
-        return next(steps, _CPU_FRAME_STEP) if self._device.type == "cpu" else 1
+        steps = (step for step, up_to in _FRAME_STEPS if longest <= up_to)
+        return next(steps, _FRAME_STEP)
 
     def _noise(self, sequences: Rows[Sequence]) -> Tensor:
         """Return unit normal noise (B, inter, T_frames), a function of seed, segment and frame."""
         channels = self._sovits.dims.inter_channels
+        step = self._step * self._sovits.spec.frames_per_token
+        if self._fast is not None:
+            frames = max(sequence.num_frames for sequence in sequences)
+            return self._fast.noise(
+                [(_seed(sequence), sequence.index, sequence.num_frames) for sequence in sequences],
+                -(-frames // step) * step,
+            )
         rows = [
             normal(
-                sequence.request.message.sampling.seed,
+                _seed(sequence),
                 sequence.index,
                 start_frame=0,
                 num_frames=sequence.num_frames,
@@ -134,8 +192,11 @@ class AudioDecoder:
             ).T
             for sequence in sequences
         ]
-        step = self._step * self._sovits.spec.frames_per_token
         return _padded(rows, step).transpose(1, 2)
+
+
+def _seed(sequence: Sequence) -> int:
+    return sequence.request.message.sampling.seed
 
 
 def _padded(rows: Rows[Tensor], step: int) -> Tensor:
@@ -149,7 +210,6 @@ def _lengths(rows: Rows[Tensor]) -> Tensor:
     return torch.tensor([row.size(0) for row in rows])
 
 
-def _to_pcm(samples: np.ndarray) -> bytes | SynthesisError:
-    if not np.isfinite(samples).all():
-        return SynthesisError(f"the decoder's samples are {NOT_FINITE}")
-    return to_int16(samples).tobytes()
+def _to_int16(samples: Tensor) -> Tensor:
+    """Do as ``audio.postprocess.to_int16``, on any device."""
+    return (samples * 32_768).clamp_(-32_768, 32_767).to(torch.int16)

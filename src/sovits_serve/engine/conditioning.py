@@ -5,6 +5,7 @@ prompt's are cached. Rows are encoded one by one where results must not depend o
 """
 
 import hashlib
+from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ from sovits_serve.models.reference.features import (
 from sovits_serve.protocol.messages import PhonemizedText, ReferenceAudio, TextSpan
 from sovits_serve.voices.reference_cache import BoundedCache, content_key
 
+# Texts with phonemes per character to features per phoneme (n, D_text); as ``BertFeatures.encode``.
+EncodeSpans = Callable[[list[tuple[str, Rows[int]]]], list[Tensor]]
+# Where in a text features begin, and the features (n, D_text); what no piece covers is zero.
+Piece = tuple[int, Tensor]
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -37,6 +43,7 @@ class Conditioning:
     prompt_semantic: Tensor
     prompt_tokens: tuple[int, ...]  # the same, on the host
     prompt_features: Tensor
+    prompt_pieces: tuple[Piece, ...]  # the same without the zeros
     style: Tensor
 
 
@@ -66,13 +73,25 @@ class Conditioner:
         *,
         rules: ReferenceRules,
         is_row_by_row: bool,
+        encode_spans: EncodeSpans | None = None,
     ) -> None:
+        """Take models and rules.
+
+        Args:
+            models: what encodes.
+            cache_bytes: of encoded references, and of prompts' features.
+            rules: which references are taken.
+            is_row_by_row: BERT encodes texts one by one.
+            encode_spans: what encodes Chinese texts in place of ``models.bert``.
+        """
         self._models = models
         self._encoder = ReferenceEncoder(models.hubert, models.speaker, device=models.device)
         self._references: BoundedCache[_Encoded] = BoundedCache(cache_bytes)
         self._prompts: BoundedCache[Tensor] = BoundedCache(cache_bytes)
         self._rules = rules
         self._is_row_by_row = is_row_by_row
+        self._packed_encode = encode_spans
+        self.num_encoded = 0  # how often something was encoded that was not cached
 
     def prepare(self, request: Request) -> Conditioning:
         """Encode the references of a request, and its prompt.
@@ -87,28 +106,34 @@ class Conditioner:
         style = main.style
         if others:
             style = torch.stack([style, *(other.style for other in others)]).mean(0)
-        if reference.prompt_text is None:
-            return Conditioning((), main.prompt_semantic[:0], (), self._no_features(0), style)
+            self.num_encoded += 1
+        text = reference.prompt_text
+        if text is None:
+            return Conditioning((), main.prompt_semantic[:0], (), self._no_features(0), (), style)
+        features = self._prompt_features(text)
         return Conditioning(
-            reference.prompt_text.phone_ids,
+            text.phone_ids,
             main.prompt_semantic,
             main.prompt_tokens,
-            self._prompt_features(reference.prompt_text),
+            features,
+            tuple((span.start, features[span.start : _end(span)]) for span in text.spans),
             style,
         )
 
+    def feature_pieces(self, texts: Rows[PhonemizedText]) -> list[list[Piece]]:
+        """Return BERT's features per text, without the zeros between."""
+        if not self._models.t2s.dims.reads_text_features:
+            return [[] for _ in texts]
+        encoded = iter(self._encode_spans([span for text in texts for span in text.spans]))
+        return [[(span.start, next(encoded)) for span in text.spans] for text in texts]
+
     def text_features(self, texts: Rows[PhonemizedText]) -> list[Tensor]:
         """Return features (T_ph, D_text) per text: BERT's inside spans, zeros elsewhere."""
-        if not self._models.t2s.dims.reads_text_features:
-            return [self._no_features(len(text.phone_ids)) for text in texts]
-        spans = [span for text in texts for span in text.spans]
-        encoded = iter(self._encode_spans(spans))
         features = []
-        for text in texts:
+        for text, pieces in zip(texts, self.feature_pieces(texts), strict=True):
             rows = self._no_features(len(text.phone_ids))
-            for span in text.spans:
-                values = next(encoded)
-                rows[span.start : span.start + len(values)] = values
+            for start, values in pieces:
+                rows[start : start + len(values)] = values
             features.append(rows)
         return features
 
@@ -117,6 +142,8 @@ class Conditioner:
             return []
         assert self._models.bert is not None, "checked when the request was accepted"
         items = [(span.text, span.phonemes_per_character) for span in spans]
+        if self._packed_encode is not None:
+            return self._packed_encode(items)
         if not self._is_row_by_row:
             return self._models.bert.encode(items)
         return [self._models.bert.encode([item])[0] for item in items]
@@ -129,6 +156,7 @@ class Conditioner:
         digest = hashlib.sha256(repr((text.phone_ids, text.spans)).encode())
         found = self._prompts.get(digest.hexdigest())
         if found is None:
+            self.num_encoded += 1
             found = self.text_features([text])[0]
             size_bytes = found.numel() * found.element_size()
             self._prompts.put(digest.hexdigest(), found, size_bytes)
@@ -138,6 +166,7 @@ class Conditioner:
         key = f"{'auxiliary' if is_auxiliary else 'reference'} {audio.key or content_key(audio)}"
         found = self._references.get(key)
         if found is None:
+            self.num_encoded += 1
             found = self._encode(audio, is_auxiliary=is_auxiliary)
             self._references.put(key, found, found.size_bytes)
         return found
@@ -163,6 +192,10 @@ class Conditioner:
         tokens, lengths = models.sovits.extract_prompt_semantic(ssl, torch.tensor([ssl.size(1)]))
         prompt = tokens[0, : int(lengths[0])]
         return _Encoded(style, prompt, tuple(prompt.tolist()))
+
+
+def _end(span: TextSpan) -> int:
+    return span.start + sum(span.phonemes_per_character)
 
 
 def check_length(request: Request, conditioning: Conditioning, max_length: int) -> None:

@@ -1,5 +1,7 @@
 """Files and settings to a running engine. "auto" becomes a device and a precision here."""
 
+import importlib.util
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ from sovits_serve.checkpoints.load import load_sovits, load_state_dict, load_t2s
 from sovits_serve.checkpoints.locate import ModelFiles
 from sovits_serve.config import EngineConfig
 from sovits_serve.engine.conditioning import Conditioner
-from sovits_serve.engine.core import EngineCore
+from sovits_serve.engine.core import EngineCore, Runner
 from sovits_serve.engine.kv_cache import slot_bytes
 from sovits_serve.engine.memory import CPU_MAX_RUNNING, choose_max_running, memory_budget
 from sovits_serve.engine.model_runner import ModelRunner
@@ -27,6 +29,8 @@ from sovits_serve.models.sovits.model import SovitsModel
 from sovits_serve.models.spec import SPECS, ModelSpec, SymbolVersion
 from sovits_serve.models.t2s.model import T2SModel
 from sovits_serve.models.text_features.bert import BertFeatures
+
+_log = logging.getLogger(__name__)
 
 # Called with what is loaded next and the share of the whole that is done.
 Progress = Callable[[str, float], None]
@@ -73,9 +77,19 @@ def resolve(config: EngineConfig) -> EngineConfig:
     invariant = config.batch_invariant
     if invariant == "auto":
         invariant = "on" if is_cuda else "off"
+    kernels = config.kernels
+    if kernels == "auto":
+        kernels = "on" if is_cuda and importlib.util.find_spec("triton") else "off"
+    if kernels == "on" and not is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ConfigError(f"kernels: on is for CUDA, not for {device}")
     threads = config.num_threads or _usable_cores()
     return replace(
-        config, device=device, dtype=dtype, batch_invariant=invariant, num_threads=threads
+        config,
+        device=device,
+        dtype=dtype,
+        batch_invariant=invariant,
+        kernels=kernels,
+        num_threads=threads,
     )
 
 
@@ -261,11 +275,10 @@ def _num_bytes(module: torch.nn.Module) -> int:
 
 def build_engine(models: Models, config: EngineConfig) -> EngineCore:
     """Build an engine from loaded models and a resolved config."""
-    assert "auto" not in (config.device, config.dtype, config.batch_invariant)
+    assert "auto" not in (config.device, config.dtype, config.batch_invariant, config.kernels)
     assert config.max_running > 0
     if config.decode_weights == "int8":
         models.t2s.use_int8()
-    is_invariant = config.batch_invariant == "on"
     is_cpu = models.device.type == "cpu"
     frames = config.max_window_frames
     limits = SchedulerLimits(
@@ -284,13 +297,7 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
         models.sovits.dims.samples_per_frame,
         models.spec.sample_rate_hz,
     )
-    conditioner = Conditioner(
-        models,
-        config.reference_cache_bytes,
-        rules=ReferenceRules(trim=config.long_reference == "trim"),
-        is_row_by_row=is_invariant,
-    )
-    runner = ModelRunner(models, conditioner, config)
+    runner = _make_runner(models, config)
     model_limits = ModelLimits(
         num_phonemes=models.num_phonemes,
         max_sequence_length=config.max_sequence_length,
@@ -300,6 +307,38 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
         can_read_chinese=models.can_read_chinese,
     )
     return EngineCore(Scheduler(limits, geometry), runner, model_limits)
+
+
+def _make_runner(models: Models, config: EngineConfig) -> Runner:
+    """Build what computes: the kernels of ``models.cuda``, or plain PyTorch."""
+    has_kernels = config.kernels == "on" and _can_use_kernels(models)
+    packed_bert = None
+    if has_kernels and models.bert is not None:
+        from sovits_serve.models.cuda.bert import PackedBert
+
+        packed_bert = PackedBert(models.bert)
+        packed_bert.capture()
+    conditioner = Conditioner(
+        models,
+        config.reference_cache_bytes,
+        rules=ReferenceRules(trim=config.long_reference == "trim"),
+        is_row_by_row=config.batch_invariant == "on",
+        encode_spans=packed_bert.encode if packed_bert is not None else None,
+    )
+    if not has_kernels:
+        return ModelRunner(models, conditioner, config)
+    from sovits_serve.engine.graph_runner import GraphRunner  # loads Triton
+
+    return GraphRunner(models, conditioner, config)
+
+
+def _can_use_kernels(models: Models) -> bool:
+    from sovits_serve.engine.graph_decoder import can_decode
+
+    if can_decode(models.t2s.dims):
+        return True
+    _log.warning("kernels: the T2S model's dimensions are no powers of two: plain PyTorch is used")
+    return False
 
 
 def _check_fit(models: Models, files: ModelFiles) -> None:

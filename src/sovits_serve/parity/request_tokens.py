@@ -175,6 +175,7 @@ def engine_tokens(
         device=str(models.device),
         dtype=str(models.dtype).removeprefix("torch."),
         batch_invariant="off",
+        kernels="off",
         num_threads=torch.get_num_threads(),
         max_running=num_rows,
         max_sequence_length=_longest(models, message),

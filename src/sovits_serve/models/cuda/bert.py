@@ -5,6 +5,7 @@ and beside others.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from sovits_serve.models.cuda.packed import PackedLaunches, new_rows
 from sovits_serve.models.cuda.packed_batch import BucketGraphs, Integers, PackedRow, TableMemory
 from sovits_serve.models.text_features.bert import BertFeatures
 
+if TYPE_CHECKING:
+    from transformers.models.bert.modeling_bert import BertLayer
+
 TOKEN_BUCKETS = (64, 128, 256, 512, 1024, 2048)
 _ACTIVATIONS = ("gelu", "relu")
 
@@ -22,7 +26,7 @@ _ACTIVATIONS = ("gelu", "relu")
 class _Layer:
     """The parameters of one layer, with queries, keys and values as one product."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: "BertLayer") -> None:
         attention, output = layer.attention, layer.output
         parts = attention.self.query, attention.self.key, attention.self.value
         self.project = (
@@ -64,7 +68,8 @@ class PackedBert:
         Raises:
             CheckpointError: there is no kernel for the model's activation.
         """
-        config = bert.model.config
+        model = bert._model
+        config = model.config
         if config.hidden_act not in _ACTIVATIONS:
             raise CheckpointError(f"BERT's hidden_act is {config.hidden_act}, must be gelu or relu")
         self._bert = bert
@@ -73,8 +78,8 @@ class PackedBert:
         self._overlaps = overlaps
         self._activation = str(config.hidden_act)
         self._num_heads = int(config.num_attention_heads)
-        self._embeddings = bert.model.embeddings
-        self._layers = [_Layer(layer) for layer in bert.model.encoder.layer]
+        self._embeddings = model.embeddings
+        self._layers = [_Layer(layer) for layer in model.encoder.layer]
         words = self._embeddings.word_embeddings.weight
         hidden, dtype, device = words.shape[1], words.dtype, words.device
         self._places = np.arange(self._max_tokens, dtype=np.int32)
@@ -99,7 +104,7 @@ class PackedBert:
 
         Nothing waits for the device. What is returned stays valid.
         """
-        rows = [self._bert.token_ids(text, word2ph) for text, word2ph in items]
+        rows = [self._token_ids(text, word2ph) for text, word2ph in items]
         counts = [np.asarray(word2ph, np.int32) for _, word2ph in items]
         features: list[Tensor] = []
         begin = 0
@@ -108,6 +113,10 @@ class PackedBert:
             features += self._encode(rows[begin:end], counts[begin:end])
             begin = end
         return features
+
+    def _token_ids(self, text: str, word2ph: Sequence[int]) -> list[int]:
+        self._bert._check(text, word2ph)
+        return self._bert._vocabulary.encode(text)
 
     def _end_of_launch(self, rows: list[list[int]], begin: int) -> int:
         """Return up to which text one launch goes."""
@@ -135,7 +144,7 @@ class PackedBert:
         index = torch.from_numpy(np.concatenate(sources))
         if self._x.device.type == "cuda":
             index = index.pin_memory().to(self._x.device, non_blocking=True)
-        return list(self._x.index_select(0, index).split([len(source) for source in sources]))
+        return list(torch.split(self._x.index_select(0, index), [len(part) for part in sources]))
 
     def _launch(self, bucket: int) -> None:
         """Launch everything over the rows that the tables describe."""

@@ -19,7 +19,7 @@ def _entry(table: tl.constexpr, index):
     """Return one number of a table that is known when compiling."""
     value = table[0]
     for place in tl.static_range(1, len(table)):
-        value = tl.where(index == place, table[place], value)
+        value += (index >= place) * (table[place] - table[place - 1])
     return value
 
 
@@ -38,7 +38,7 @@ def _write(
     y_steps,
     bias_ptr,
     residual_ptr,
-    source_stride,
+    residual_stride,
     scale,
     slope,
     residual_slope,
@@ -54,7 +54,7 @@ def _write(
     is_there = (steps < y_end) & (column < width)[None, :]
     total += tl.load(bias_ptr + column, mask=column < width, other=0.0)[None, :]
     for index in range(num_residuals):  # not unrolled: registers
-        stored = tl.load(residual_ptr + index * source_stride + place, mask=is_there, other=0.0)
+        stored = tl.load(residual_ptr + index * residual_stride + place, mask=is_there, other=0.0)
         total += _leaky_relu(stored.to(tl.float32), residual_slope)
     total *= scale
     if is_waveform:
@@ -71,7 +71,7 @@ _PLAIN = ["x_steps", "y_steps", "x_rate", "y_rate"]
 
 
 @triton.jit(do_not_specialize=_PLAIN, do_not_specialize_on_alignment=["lengths_ptr"])
-def convolution_kernel(
+def convolution_kernel(  # noqa: C901, PLR0912 -- branches of the compiler, most of them
     y_ptr,  # (sources, B, y_steps, y_channels), one source if is_sum
     x_ptr,  # (sources, B, x_steps, x_channels), one source if x_is_shared
     weight_ptr,  # (chunks * depth, padded_width)
@@ -105,6 +105,7 @@ def convolution_kernel(
     columns: tl.constexpr,
     rest: tl.constexpr,  # further columns, a second product with the same input; or 0
     depth: tl.constexpr,
+    through_l1: tl.constexpr,  # taps after the first find their input there; costs instructions
 ):
     """Compute one tile; program ids are (tile, row of the batch, source from the last)."""
     num_sources: tl.constexpr = len(firsts)
@@ -135,6 +136,9 @@ def convolution_kernel(
         residual_row = residual_ptr + row * y_steps * y_channels
         x_stride = tl.num_programs(1).to(tl.int64) * x_steps * x_channels
         y_stride = tl.num_programs(1).to(tl.int64) * y_steps * y_channels
+        residual_stride = y_stride
+        if residual_is_shared:
+            residual_stride = y_stride * 0
         source = 0
         if not is_sum:
             source = num_sources - 1 - tl.program_id(2)  # what takes longest comes first
@@ -147,7 +151,7 @@ def convolution_kernel(
         end = _entry(chunks, num_sources if is_sum else source + 1)
         first = _entry(firsts, source)
         if is_waveform:
-            end = tl.where(first_y < y_end, end, start)
+            end = start + (end - start) * (first_y < y_end)
         bias_row = bias_ptr + (row if has_condition else source) * width
         in_chunk = tl.arange(0, depth)
         column = first_column + tl.arange(0, columns)
@@ -159,7 +163,7 @@ def convolution_kernel(
             if is_sum:
                 at = 0
                 for other in tl.static_range(1, num_sources):
-                    at += (chunk >= chunks[other]).to(tl.int32)
+                    at += (chunk >= chunks[other]) * 1
                 k = (chunk - _entry(chunks, at)) * depth + in_chunk
                 begin = _entry(firsts, at)
                 x_source = x_row + at * x_stride
@@ -170,7 +174,10 @@ def convolution_kernel(
             time = x_time[:, None] + (begin + k // x_channels * dilation)[None, :]
             x_there = (time >= 0) & (time < x_end)
             place = time * x_channels + (k % x_channels)[None, :]
-            x = tl.load(x_source + place, mask=x_there, other=0.0)
+            x_place = x_source + place
+            if through_l1:
+                x_place = tl.max_contiguous(x_place, [1, 4])  # copies of 16 bytes bypass L1
+            x = tl.load(x_place, mask=x_there, other=0.0)
             weight_row = weight_ptr + (chunk * depth + in_chunk)[:, None] * padded_width
             weight = tl.load(weight_row + column[None, :])
             total = tl.dot(x, weight, total, input_precision=precision)
@@ -178,13 +185,13 @@ def convolution_kernel(
                 rest_weight = tl.load(weight_row + rest_column[None, :])
                 rest_total = tl.dot(x, rest_weight, rest_total, input_precision=precision)
         _write(
-            total, column, y_time, y_row, y_end, y_steps, bias_row, residual_row, y_stride,
+            total, column, y_time, y_row, y_end, y_steps, bias_row, residual_row, residual_stride,
             scale, slope, residual_slope,
             dilation, width, y_channels, num_residuals, is_waveform,
         )  # fmt: skip
         if rest > 0:
             _write(
                 rest_total, rest_column, y_time, y_row, y_end, y_steps, bias_row, residual_row,
-                y_stride, scale, slope, residual_slope,
+                residual_stride, scale, slope, residual_slope,
                 dilation, width, y_channels, num_residuals, is_waveform,
             )  # fmt: skip

@@ -9,6 +9,7 @@ from enum import IntEnum
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 class SlotField(IntEnum):
@@ -40,6 +41,17 @@ _FIELDS = tl.constexpr(NUM_FIELDS)
 
 
 @triton.jit
+def begin(has_early_launch: tl.constexpr):
+    """Let the next kernel be launched already, and wait for what the one before wrote.
+
+    A kernel calls it before it reads anything but weights; its launch says ``launch_pdl``.
+    """
+    if has_early_launch:
+        gdc_launch_dependents()
+        gdc_wait()
+
+
+@triton.jit
 def embed_kernel(
     x_ptr,  # float32 (B, D)
     h_ptr,  # model dtype (B, D)
@@ -49,8 +61,10 @@ def embed_kernel(
     places_ptr,  # model dtype (P, D)
     alpha_ptr,  # model dtype (1)
     hidden: tl.constexpr,
+    early: tl.constexpr,
 ):
     """Write each row's input: the token drawn last, at its place."""
+    begin(early)
     row = tl.program_id(0)
     column = tl.arange(0, hidden)
     slot = tl.load(rows_ptr + row)
@@ -80,6 +94,7 @@ def linear_kernel(
     block_n: tl.constexpr,
     block_k: tl.constexpr,
     precision: tl.constexpr,
+    early: tl.constexpr,
 ):
     """Multiply rows with weights; split over K, parts are left for the reader to add up."""
     row = tl.program_id(1) * 16 + tl.arange(0, 16)
@@ -91,6 +106,7 @@ def linear_kernel(
     x_at = x_ptr + row[:, None] * (depth * splits) + split * depth + k[None, :]
     w_at = weight_ptr + column[:, None] * (depth * splits) + split * depth + k[None, :]
     total = tl.zeros((16, block_n), tl.float32)
+    begin(early)
     for _ in tl.range(0, depth, block_k):
         w = tl.load(w_at, mask=column_there[:, None], other=0.0)
         x = tl.load(x_at, mask=row_there[:, None], other=0.0)
@@ -118,8 +134,10 @@ def add_norm_kernel(
     eps,
     hidden: tl.constexpr,
     splits: tl.constexpr,
+    early: tl.constexpr,
 ):
     """Add what a split product left to the residual, and normalise."""
+    begin(early)
     row = tl.program_id(0)
     column = tl.arange(0, hidden)
     value = tl.load(x_ptr + row * hidden + column)
@@ -147,8 +165,11 @@ def attend_kernel(
     num_heads: tl.constexpr,
     width: tl.constexpr,
     block_t: tl.constexpr,
+    stages: tl.constexpr,
+    early: tl.constexpr,
 ):
     """Append a row's key and value to its slot, and attend over all that the slot holds."""
+    begin(early)
     row = tl.program_id(0)
     head = tl.program_id(1)
     hidden: tl.constexpr = num_heads * width
@@ -172,7 +193,7 @@ def attend_kernel(
         best = tl.sum(query * new_key.to(tl.float32), 0)
         weight = tl.zeros((block_t,), tl.float32)
         summed = tl.zeros((block_t, width), tl.float32)
-        for start in tl.range(0, length, block_t):
+        for start in tl.range(0, length, block_t, num_stages=stages):
             there = start + time < length
             offsets = (start + time)[:, None] * width + lane[None, :]
             key = tl.load(keys + offsets, mask=there[:, None], other=0.0).to(tl.float32)

@@ -14,7 +14,6 @@ from triton import cdiv, next_power_of_2
 
 from sovits_serve.models.cuda.packed_batch import Tables
 from sovits_serve.models.cuda.packed_kernels import (
-    ATTENTION_TILE,
     attention_kernel,
     embed_characters_kernel,
     embed_prompt_kernel,
@@ -56,9 +55,7 @@ def choose_tile(num_rows: int, num_columns: int, dtype: torch.dtype) -> Tile:
     return _TILES[-1]
 
 
-def new_rows(
-    num_rows: int, width: int, dtype: torch.dtype, device: torch.device | str
-) -> Tensor:
+def new_rows(num_rows: int, width: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """Return zeros (num_rows rounded up, width) that products can read."""
     size = cdiv(num_rows, _ROW_STEP) * _ROW_STEP, width
     return torch.zeros(size, dtype=dtype, device=device)
@@ -92,9 +89,7 @@ class PackedLaunches:
         ``rows`` is the most there can be and how many there are; without it, the tokens.
         """
         max_rows, count = rows or (self.bucket, self.tables.num_tokens)
-        weight, bias = (
-            linear if isinstance(linear, tuple) else (linear.weight, linear.bias)
-        )
+        weight, bias = linear if isinstance(linear, tuple) else (linear.weight, linear.bias)
         num_columns, depth = weight.shape
         tile = choose_tile(max_rows, num_columns, x.dtype)
         linear_kernel[cdiv(max_rows, tile.block_m), cdiv(num_columns, tile.block_n)](

@@ -116,16 +116,16 @@ class TableMemory:
         host["num_features"][0] = num_features
 
 
-def _sizes(bucket: int, max_rows: int) -> tuple[int, ...]:
+def _sizes(bucket: int, max_rows: int) -> list[int]:
     """Return the length of every table, in the order of ``Tables``."""
     num_tiles = bucket // ATTENTION_TILE + max_rows  # a row's last tile may be a part of one
     sizes = (1,) * 4 + (bucket,) * 5 + (max_rows,) * 5 + (num_tiles,) * 2
-    return tuple(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)
+    return [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes]
 
 
 def _split(memory: Tensor, bucket: int, max_rows: int) -> Tables:
     sizes = _sizes(bucket, max_rows)
-    return Tables(*memory[: sum(sizes)].split(sizes))
+    return Tables(*torch.split(memory[: sum(sizes)], sizes))
 
 
 class BucketGraphs:

@@ -5,6 +5,8 @@ any batch up to it. An output's bits depend on its own row alone: the terms of e
 in the same order wherever the row lies. With ``overlaps`` a kernel is launched while the one
 before it still runs, and waits for its results (programmatic dependent launch, Hopper).
 """
+# Triton types what it compiles.
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
 
 import triton
 import triton.language as tl

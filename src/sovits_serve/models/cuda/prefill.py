@@ -136,7 +136,12 @@ class PackedPrefill:
 
     def _launch(self, bucket: int) -> None:
         """Launch everything over the rows that the tables describe."""
-        model, x, sums, tables = self._model, self._x, self._sums, self._graphs.memory.tables(bucket)
+        model, x, sums, tables = (
+            self._model,
+            self._x,
+            self._sums,
+            self._graphs.memory.tables(bucket),
+        )
         launches = PackedLaunches(bucket, tables, overlaps=self._overlaps)
         launches.linear(
             self._features, model.bert_proj, self._projected, rows=(bucket, tables.num_features)
@@ -172,7 +177,8 @@ def _feature_rows(row: PrefillRow, num_before: int) -> Integers | None:
     numbers = np.full(row.num_tokens, -1, np.int32)
     for begin, values in row.features:
         end = begin + len(values)
-        assert 0 <= begin and end <= len(row.phone_ids)
+        assert begin >= 0
+        assert end <= len(row.phone_ids)
         numbers[begin:end] = np.arange(num_before, num_before + len(values))
         num_before += len(values)
     return numbers

@@ -6,9 +6,9 @@ exact comparisons and integer sums, so that a row's token depends on its own log
 
 import triton
 import triton.language as tl
-from triton.language.extra import libdevice
 
-from sovits_serve.models.cuda.decode_kernels import NUM_FIELDS, SlotField
+from sovits_serve.models.cuda.decode_kernels import NUM_FIELDS, SlotField, begin
+from sovits_serve.models.cuda.math import exp, log
 
 IS_EOS = 1 << 16
 IS_NOT_FINITE = 1 << 17
@@ -32,26 +32,6 @@ _SEED_LOW = tl.constexpr(int(SlotField.SEED_LOW))
 _SEED_HIGH = tl.constexpr(int(SlotField.SEED_HIGH))
 _SEGMENT = tl.constexpr(int(SlotField.SEGMENT))
 _WEIGHT_UNIT = tl.constexpr(2.0**40)
-
-_IS_INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
-
-
-@triton.jit
-def _exp(x):
-    """Return e to the x as torch computes it, to the bit; in the interpreter as numpy does."""
-    if _IS_INTERPRETED:
-        return tl.exp(x)
-    else:  # noqa: RET505 -- one of the two is compiled
-        return libdevice.exp(x)
-
-
-@triton.jit
-def _log(x):
-    """Return the natural logarithm likewise."""
-    if _IS_INTERPRETED:
-        return tl.log(x)
-    else:  # noqa: RET505
-        return libdevice.log(x)
 
 
 @triton.jit
@@ -79,7 +59,7 @@ def _kth_largest(keys, k):
 def _within_top_p(scores, keys, top_p):
     """Mark what top-p keeps: as long as the sum, in falling order, is at most p; and the first."""
     best = tl.max(scores, 0)
-    exact = _exp(scores - best).to(tl.float64) * _WEIGHT_UNIT + 0.5
+    exact = exp(scores - best).to(tl.float64) * _WEIGHT_UNIT + 0.5
     weights = exact.to(tl.int64)
     allowed = top_p.to(tl.float64) * tl.sum(weights, 0).to(tl.float64)
     edge = tl.zeros((), tl.uint32)  # the largest key with more than ``allowed`` at and above it
@@ -107,8 +87,10 @@ def sample_kernel(
     vocab: tl.constexpr,
     block_v: tl.constexpr,  # a power of two, at least V
     is_appended: tl.constexpr,  # whether this step has written a token to the cache
+    early: tl.constexpr,
 ):
     """Choose each active row's next token, take it into the slot's state, and end what is to end."""
+    begin(early)
     row = tl.program_id(0)
     slot = tl.load(rows_ptr + row)
     is_active = 0
@@ -153,8 +135,8 @@ def sample_kernel(
         uniform = (
             (words >> 9).to(tl.int32, bitcast=True).to(tl.float32) + 0.5
         ) * 1.1920928955078125e-07
-        weights = _exp(scores - tl.max(scores, 0))
-        token = tl.argmax(tl.div_rn(weights, -_log(uniform)), 0)
+        weights = exp(scores - tl.max(scores, 0))
+        token = tl.argmax(tl.div_rn(weights, -log(uniform)), 0)
 
         is_eos = (token == vocab - 1) | (likeliest == vocab - 1)
         count = generated + tl.where(is_eos, 0, 1)
