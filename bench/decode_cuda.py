@@ -28,7 +28,7 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 64, 128, 256])
-    parser.add_argument("--cached", type=int, default=320)
+    parser.add_argument("--cached", type=int, default=192)
     parser.add_argument("--steps-per-graph", type=int, default=4)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--tune", action="store_true", help="try settings of the kernels")
@@ -56,17 +56,13 @@ def main() -> None:
 
 def tune(model: T2SModel, args: argparse.Namespace) -> None:
     """Print ms per step of each batch under each setting."""
-    attention = [(128, 4, 1), (128, 4, 2), (256, 4, 1), (256, 8, 1), (256, 4, 2), (512, 8, 1)]
-    for early in (False, True):
-        for setting in attention if not early else attention[:1]:
-            graph_decoder._EARLY = early
-            (
-                graph_decoder._BLOCK_T,
-                graph_decoder._ATTENTION_WARPS,
-                graph_decoder._ATTENTION_STAGES,
-            ) = setting
-            found = {batch: measure(model, batch, args)["ms"] for batch in args.batches}
-            print(early, setting, found, flush=True)
+    settings = [(128, 4, 2), (128, 4, 3), (128, 2, 2), (64, 2, 3), (64, 4, 3), (256, 8, 2)]
+    for setting in settings:
+        graph_decoder._BLOCK_T, graph_decoder._ATTENTION_WARPS, graph_decoder._ATTENTION_STAGES = (
+            setting
+        )
+        found = {batch: measure(model, batch, args)["ms"] for batch in args.batches}
+        print(setting, found, flush=True)
 
 
 def random_model(dtype: torch.dtype) -> T2SModel:
@@ -141,7 +137,8 @@ def measure(model: T2SModel, batch: int, args: argparse.Namespace) -> dict[str, 
 
 def profile(decoder: GraphDecoder, slots: list[int]) -> None:
     """Print what the kernels of some steps take."""
-    from torch.profiler import ProfilerActivity, profile as record
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
 
     with record(activities=[ProfilerActivity.CUDA]) as seen:
         decoder.decode(slots)

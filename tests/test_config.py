@@ -8,7 +8,7 @@ from sovits_serve.errors import ConfigError
 
 def test_defaults_are_allowed() -> None:
     """The defaults pass their own checks."""
-    assert EngineConfig().max_running == 16
+    assert EngineConfig().max_running == 0
 
 
 @pytest.mark.parametrize(

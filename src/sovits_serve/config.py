@@ -125,8 +125,9 @@ class EngineConfig:
         kind="share",
     )
     max_running: int = setting(
-        16,
-        "segments decoded together; each holds one KV slot; 0: as many as gpu_memory allows",
+        0,
+        "segments decoded together; each holds one KV slot; 0: 16 on a CPU, on CUDA as many as "
+        "gpu_memory allows, up to 256",
         minimum=0,
         maximum=1024,
     )
@@ -143,8 +144,18 @@ class EngineConfig:
     max_auxiliary: int = setting(
         4, "auxiliary recordings of one request, averaged into the style", minimum=0, maximum=64
     )
-    max_prefill_rows: int = setting(8, "segments prefilled in one step", minimum=1, maximum=256)
-    max_audio_rows: int = setting(8, "audio windows decoded in one step", minimum=1, maximum=256)
+    max_prefill_rows: int = setting(
+        0,
+        "segments prefilled in one step; 0: 8 on a CPU, 16 on CUDA",
+        minimum=0,
+        maximum=256,
+    )
+    max_audio_rows: int = setting(
+        0,
+        "audio windows decoded in one step; 0: 8 on a CPU, 16 on CUDA",
+        minimum=0,
+        maximum=256,
+    )
     first_window_frames: int = setting(
         8, "first audio window of a streaming request, in 20 ms frames", minimum=4, maximum=3000
     )

@@ -331,21 +331,18 @@ def test_long_text_leaves_the_loop_free(tmp_path: Path) -> None:
     async def test(setup: Setup) -> None:
         await setup.builder.build(ASKED, "warm")
         book = "The quick brown fox jumps over the lazy dog. " * 1000
-        gaps = []
+        num_turns = 0
         reading = asyncio.create_task(setup.builder.build(_replace(ASKED, text=book), "book"))
         await asyncio.sleep(0)
         short = await setup.builder.build(_replace(ASKED, text="Another short text."), "short")
         assert not reading.done()
-        loop = asyncio.get_running_loop()
-        last_s = loop.time()
         while not reading.done():
             await asyncio.sleep(0)
-            gaps.append(loop.time() - last_s)
-            last_s = loop.time()
+            num_turns += 1
 
         assert short.cost
         assert (await reading).cost > 10_000
-        assert max(gaps) < 0.25
+        assert num_turns > 100  # tens of thousands where nobody else is
 
     _run(tmp_path, test)
 

@@ -8,12 +8,13 @@ import torch
 
 from sovits_serve.checkpoints.locate import locate_model
 from sovits_serve.config import EngineConfig, EngineSetup, ModelConfig
+from sovits_serve.engine.core import EngineCore
 from sovits_serve.engine.host import EngineHost
 from sovits_serve.engine.loader import limit_memory, load_models, resolve
 from sovits_serve.models.bundle import Models
 from sovits_serve.protocol.messages import Finished, Message, SamplingParams, SynthesisRequest
 from sovits_serve.protocol.reports import Setup
-from tests.fakes import make_request, run_alone, run_together
+from tests.fakes import Outcome, add, make_engine, make_request, outcomes, run_alone
 
 pytestmark = pytest.mark.gpu
 
@@ -35,6 +36,16 @@ def request(number: int, sampling: SamplingParams | None = None) -> SynthesisReq
     )
 
 
+def outcomes_of(engine: EngineCore, requests: list[SynthesisRequest]) -> dict[str, Outcome]:
+    """Run requests together in an engine that goes on."""
+    accepted = [add(engine, request) for request in requests]
+    messages: list[Message] = []
+    while engine.has_work():
+        messages += engine.step()
+    engine.check_integrity()
+    return outcomes(messages, accepted)
+
+
 @pytest.mark.parametrize("kernels", ["on", "off"])
 @pytest.mark.parametrize(
     ("dtype", "least"), [("float32", 0.999999), ("bfloat16", 0.999), ("float16", 0.9999)]
@@ -53,14 +64,55 @@ def test_64_requests_together_get_the_tokens_of_each_alone(
         "max_audio_rows": 8,
     }
     requests = [request(number) for number in range(64)]
+    engine = make_engine(models, **settings)
 
-    together = run_together(models, requests, **settings)
+    together = outcomes_of(engine, requests)
 
     for single in requests:
-        alone = run_alone(models, single, **settings)
+        alone = outcomes_of(engine, [single])[single.request_id]
         both = together[single.request_id]
         assert both.tokens == alone.tokens
         assert np.corrcoef(both.samples, alone.samples)[0, 1] > least
+
+
+def test_streamed_audio_is_the_whole(tiny_directory: Path) -> None:
+    """In float32, what arrives in windows is what arrives at once."""
+    models = load(tiny_directory, "float32")
+    engine = make_engine(models, device="cuda", kernels="on", max_window_frames=40)
+    for number in range(3):
+        whole = msgspec.structs.replace(request(number), is_streaming=False)
+        streamed = msgspec.structs.replace(whole, is_streaming=True)
+
+        first = outcomes_of(engine, [whole])[whole.request_id]
+        second = outcomes_of(engine, [streamed])[whole.request_id]
+
+        assert first.tokens == second.tokens
+        assert np.abs(first.samples.astype(int) - second.samples).max() <= 4
+
+
+def test_aborted_requests_leave_nothing_and_change_nobody(tiny_directory: Path) -> None:
+    """Requests aborted at any step free their slots; those beside them are as if alone."""
+    models = load(tiny_directory, "float16")
+    engine = make_engine(models, device="cuda", dtype="float16", kernels="on", max_running=4)
+    kept = [request(number) for number in range(6)]
+    alone = [outcomes_of(engine, [single])[single.request_id] for single in kept]
+    for when in range(1, 12):
+        accepted = [add(engine, single) for single in kept]
+        for number in range(6):
+            add(engine, msgspec.structs.replace(request(number), request_id=f"gone {number}"))
+        messages: list[Message] = []
+        for step in range(1000):
+            if step == when:
+                for number in range(6):
+                    engine.abort(f"gone {number}")
+            if not engine.has_work():
+                break
+            messages += engine.step()
+        engine.check_integrity()
+        mine = [m for m in messages if not getattr(m, "request_id", "").startswith("gone")]
+        together = outcomes(mine, accepted)
+        for single, expected in zip(kept, alone, strict=True):
+            assert together[single.request_id].tokens == expected.tokens
 
 
 @pytest.mark.parametrize("kernels", ["on", "off"])

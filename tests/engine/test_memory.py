@@ -46,7 +46,7 @@ def test_more_slots_than_pay_are_not_taken() -> None:
         max_models=1,
     )
 
-    assert slots == 64
+    assert slots == 256
 
 
 def test_a_budget_without_room_for_a_slot_is_refused() -> None:

@@ -260,6 +260,21 @@ class Load:
         await asyncio.gather(*(client() for _ in range(min(num_clients, num_requests))))
         return outcomes
 
+    async def closed_for(
+        self, num_clients: int, seconds: float, told: Callable[[], None] = lambda: None
+    ) -> list[Outcome]:
+        """Have so many clients ask for so long; each ends with the answer that it waits for then."""
+        outcomes: list[Outcome] = []
+        end_s = time.perf_counter() + seconds
+
+        async def client() -> None:
+            while (now := time.perf_counter()) < end_s:
+                outcomes.append(await self._ask(now))
+                told()
+
+        await asyncio.gather(*(client() for _ in range(num_clients)))
+        return outcomes
+
     async def open(
         self, per_second: float, num_requests: int, told: Callable[[], None] = lambda: None
     ) -> list[Outcome]:

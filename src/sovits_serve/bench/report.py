@@ -66,6 +66,9 @@ def table(title: str, rows: Sequence[Mapping[str, object]]) -> Table:
     names = ("load", "good", "audio-s/s", "requests/s")
     for name in (*names, "TTFA p50", "p99", "latency p50", "p99", "RTF p50", "underruns"):
         columns.add_column(name, justify="right", no_wrap=True)
+    has_gpu = any("gpu_busy_percent" in row for row in rows)
+    for name in ("GPU busy", "GPU memory") if has_gpu else ():
+        columns.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         columns.add_row(
             str(row["load"]),
@@ -74,8 +77,16 @@ def table(title: str, rows: Sequence[Mapping[str, object]]) -> Table:
             f"{row['requests_per_s']:.1f}",
             *(_cell(row, *path) for path in _CELLS),
             str(row.get("streams_with_underruns", "")),
+            *(_gpu_cells(row) if has_gpu else ()),
         )
     return columns
+
+
+def _gpu_cells(row: Mapping[str, object]) -> tuple[str, str]:
+    memory = row.get("gpu_memory_gib")
+    if not isinstance(memory, dict):
+        return "-", "-"
+    return f"{row['gpu_busy_percent']:.0f} %", f"{memory['peak']:.1f} GiB"
 
 
 _CELLS = (

@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sovits_serve import __version__
+from sovits_serve.bench.gpu import local_sampler
 from sovits_serve.bench.load import Load, Outcome, Target
 from sovits_serve.bench.report import Figures, json_line, plot, summarize, table
 from sovits_serve.bench.texts import Language, Length, texts
 from sovits_serve.cli_errors import output_errors
 from sovits_serve.errors import SynthesisError
 
-_FILE_WIDTH = 120  # columns of what goes to a file or a pipe
+_FILE_WIDTH = 150  # columns of what goes to a file or a pipe
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class BenchJob:
     Attributes:
         loads: numbers of clients, or with ``is_open`` requests per second.
         num_requests: of each run; 0: as many as make every client ask several times.
+        seconds: not 0: each run of clients goes on for so long, whatever ``num_requests``.
     """
 
     target: Target
     loads: Sequence[float]
     is_open: bool = False
     num_requests: int = 0
+    seconds: float = 0.0
     num_warm_up: int = 4
     language: Language = "en"
     length: Length = "medium"
@@ -55,7 +58,7 @@ def run_bench(job: BenchJob) -> None:
     job.target.address  # noqa: B018  # what is wrong is told before any load
     if job.plot_path is not None:
         import_module("matplotlib.figure")
-    rows = asyncio.run(_run(job))
+    rows = measure(job)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_FILE_WIDTH)
@@ -86,6 +89,11 @@ def run_bench(job: BenchJob) -> None:
         raise SynthesisError("no request was answered with good speech")
 
 
+def measure(job: BenchJob) -> list[Figures]:
+    """Return the figures of each load of the job, and write nothing."""
+    return asyncio.run(_run(job))
+
+
 async def _run(job: BenchJob) -> list[Figures]:
     source = texts(job.language, job.length, job.seed)
     rows = []
@@ -95,15 +103,19 @@ async def _run(job: BenchJob) -> list[Figures]:
             await load.closed(job.num_warm_up, job.num_warm_up)
         for amount in job.loads:
             gc.collect()
-            outcomes = await _at(job, load, amount)
+            with local_sampler(job.target.address[0]) as sampler:
+                outcomes = await _at(job, load, amount)
             name = f"{amount:g}/s" if job.is_open else f"{amount:g}"
-            rows.append({"load": name, **summarize(outcomes, is_streaming=job.target.is_streaming)})
+            figures = summarize(outcomes, is_streaming=job.target.is_streaming)
+            rows.append({"load": name, **figures, **sampler.use.figures()})
     finally:
         load.close()
     return rows
 
 
 async def _at(job: BenchJob, load: Load, amount: float) -> list[Outcome]:
+    if job.seconds and not job.is_open:
+        return await load.closed_for(round(amount), job.seconds)
     count = job.num_requests or max(16, round(4 * amount))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

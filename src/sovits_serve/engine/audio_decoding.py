@@ -8,6 +8,7 @@ windows equals audio decoded whole, and noise belongs to (seed, segment, frame).
 from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from sovits_serve.engine.random_stream import normal
 from sovits_serve.engine.request import Sequence
 from sovits_serve.errors import SynthesisError
 from sovits_serve.models.sovits.model import SovitsModel
+
+if TYPE_CHECKING:
+    from sovits_serve.engine.audio_graphs import LatentGraphs
 
 # Lengths are rounded up: oneDNN compiles its convolutions anew for each length, and keeps a
 # thousand of them, at 0.3 MB or so; cuDNN plans anew. Steps of tokens and phonemes, and of the
@@ -43,10 +47,12 @@ class FastParts:
     Attributes:
         generate: as ``SovitsModel.generate``, with lengths on the device.
         noise: rows (seed, segment, frames) and T to float32 (B, inter, T), zero behind each end.
+        latents: as ``LatentGraphs``; None: ``SovitsModel.encode_latent`` always.
     """
 
     generate: Callable[[Tensor, Tensor, Tensor], Tensor]
     noise: Callable[[Rows[tuple[int, int, int]], int], Tensor]
+    latents: "LatentGraphs | None" = None
 
 
 @dataclass(frozen=True)
@@ -90,26 +96,40 @@ class AudioDecoder:
             sequences: rows with ``tokens`` and ``num_frames`` known.
             styles: one (D_style) each.
         """
-        messages = [sequence.request.message for sequence in sequences]
+        z = self._graph_latents(sequences, styles)
+        if z is None:
+            z = self._latents(sequences, styles)
+        for row, (sequence, style) in enumerate(zip(sequences, styles, strict=True)):
+            frames = sequence.num_frames
+            self._states[sequence.key] = DecoderState(z[row, :, :frames].clone(), style)
+
+    def _graph_latents(self, sequences: Rows[Sequence], styles: Rows[Tensor]) -> Tensor | None:
+        """Return latents (at least B, inter, T) from a graph; None if there is none."""
+        graphs = self._fast.latents if self._fast is not None else None
+        if graphs is None or any(s.request.message.speed != 1 for s in sequences):
+            return None
+        tokens = [sequence.tokens for sequence in sequences]
+        phones = [sequence.text.phone_ids for sequence in sequences]
+        if not graphs.fits(tokens, phones):
+            return None
+        return graphs(tokens, phones, styles, self._scaled_noise(sequences))
+
+    def _latents(self, sequences: Rows[Sequence], styles: Rows[Tensor]) -> Tensor:
         tokens = [torch.tensor(sequence.tokens) for sequence in sequences]
         phones = [torch.tensor(sequence.text.phone_ids) for sequence in sequences]
-        style = torch.stack(list(styles))
-        scale = torch.tensor([message.noise_scale for message in messages])
         latents = self._sovits.encode_latent(
             _padded(tokens, self._step).to(self._device),
             _lengths(tokens),
             _padded(phones, self._step).to(self._device),
             _lengths(phones),
-            style,
-            speeds=[message.speed for message in messages],
-            noise=self._noise(sequences) * scale.to(self._device)[:, None, None],
+            torch.stack(list(styles)),
+            speeds=[sequence.request.message.speed for sequence in sequences],
+            noise=self._scaled_noise(sequences),
             noise_scale=1.0,
         )
-        for row, sequence in enumerate(sequences):
-            frames = int(latents.lengths[row])
-            assert frames == sequence.num_frames, (frames, sequence.num_frames)
-            z = latents.z[row, :, :frames].clone()
-            self._states[sequence.key] = DecoderState(z, style[row])
+        frames = [sequence.num_frames for sequence in sequences]
+        assert latents.lengths.tolist() == frames, (latents.lengths, frames)
+        return latents.z
 
     def decode(self, windows: Rows[AudioWindow]) -> list[bytes | SynthesisError]:
         """Decode windows as one batch: ``launch`` and ``finish``."""
@@ -170,6 +190,13 @@ class AudioDecoder:
         longest = max(row.size(0) for row in slices)
         steps = (step for step, up_to in _FRAME_STEPS if longest <= up_to)
         return next(steps, _FRAME_STEP)
+
+    def _scaled_noise(self, sequences: Rows[Sequence]) -> Tensor:
+        scales = [sequence.request.message.noise_scale for sequence in sequences]
+        noise = self._noise(sequences)
+        if len(set(scales)) == 1:
+            return noise * scales[0]
+        return noise * torch.tensor(scales).to(self._device)[:, None, None]
 
     def _noise(self, sequences: Rows[Sequence]) -> Tensor:
         """Return unit normal noise (B, inter, T_frames), a function of seed, segment and frame."""

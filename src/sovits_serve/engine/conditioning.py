@@ -26,7 +26,7 @@ from sovits_serve.protocol.messages import PhonemizedText, ReferenceAudio, TextS
 from sovits_serve.voices.reference_cache import BoundedCache, content_key
 
 # Texts with phonemes per character to features per phoneme (n, D_text); as ``BertFeatures.encode``.
-EncodeSpans = Callable[[list[tuple[str, Rows[int]]]], list[Tensor]]
+EncodeSpans = Callable[[Rows[tuple[str, Rows[int]]]], list[Tensor]]
 # Where in a text features begin, and the features (n, D_text); what no piece covers is zero.
 Piece = tuple[int, Tensor]
 

@@ -30,9 +30,10 @@ _BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 10
 _SPLITS, _WIDE = 4, 256
 _FEW_ROWS = 32  # up to here, narrow tiles keep more multiprocessors busy
 # Of attention: keys at a time, warps that read them, and how many times ahead they read.
-_BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 1
-# Launch each kernel while the one before runs ("programmatic dependent launch").
-_EARLY = False
+_BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 3
+# Up to so many rows, launch each kernel while the one before runs ("programmatic dependent
+# launch"): it hides what a launch costs; with many rows it only takes room.
+_EARLY_ROWS = 32
 
 
 def can_decode(dims: T2SDims) -> bool:
@@ -73,23 +74,23 @@ class GraphDecoder:
         self._device, self._hidden = weight.device, dims.hidden
         self._width = dims.hidden // dims.num_heads
         self._num_heads = dims.num_heads
-        is_early = _EARLY and self._device.type == "cuda"
-        self._early = {"early": is_early, "launch_pdl": is_early}
         self._precision = "ieee" if weight.dtype is torch.float32 else "tf32"
         sizes = [size for size in _BUCKETS if size < num_slots]
         self._buckets = [*sizes, num_slots]
-        like = {"device": self._device, "dtype": weight.dtype}
-        self._x = torch.zeros(num_slots, dims.hidden, device=self._device)
-        self._h = torch.zeros(num_slots, dims.hidden, **like)
-        self._qkv = torch.zeros(num_slots, 3 * dims.hidden, **like)
-        self._attended = torch.zeros(num_slots, dims.hidden, **like)
-        self._wide = torch.zeros(num_slots, 4 * dims.hidden, **like)
+
+        def rows(width: int, dtype: torch.dtype = weight.dtype) -> Tensor:
+            return torch.zeros(num_slots, width, dtype=dtype, device=self._device)
+
+        self._x = rows(dims.hidden, torch.float32)
+        self._h = rows(dims.hidden)
+        self._qkv = rows(3 * dims.hidden)
+        self._attended = rows(dims.hidden)
+        self._wide = rows(4 * dims.hidden)
         self._splits = _SPLITS if dims.hidden >= _WIDE else 1
         self._parts = torch.zeros(self._splits * num_slots * dims.hidden, device=self._device)
-        self._logits = torch.zeros(num_slots, dims.vocab_size, device=self._device)
-        integers = {"device": self._device, "dtype": torch.int32}
-        self._rows = torch.full((num_slots,), -1, **integers)
-        self._drawn = torch.zeros(num_steps * num_slots, **integers)
+        self._logits = rows(dims.vocab_size, torch.float32)
+        self._rows = torch.full((num_slots,), -1, dtype=torch.int32, device=self._device)
+        self._drawn = rows(num_steps, torch.int32).view(-1)
         self._uploads = Uploads(num_slots, self._device)
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
@@ -106,7 +107,7 @@ class GraphDecoder:
                 self._launch(size)  # compiles what is new
                 stream.synchronize()
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=pool, stream=stream):
+                with torch.cuda.graph(graph, pool, stream, "thread_local"):
                     self._launch(size)
             self._graphs[size] = graph
         torch.cuda.current_stream(self._device).wait_stream(stream)
@@ -126,7 +127,8 @@ class GraphDecoder:
             self._launch(size)
         else:
             graph.replay()
-        return self._drawn[: self.num_steps * size].view(self.num_steps, size)
+        drawn: Tensor = self._drawn[: self.num_steps * size].view(self.num_steps, size)
+        return drawn
 
     @torch.inference_mode()
     def _launch(self, size: int) -> None:
@@ -148,7 +150,7 @@ class GraphDecoder:
             model.ar_audio_position.alpha,
             hidden=hidden,
             num_warps=4,
-            **self._early,
+            **self._early(size),
         )
         for block, layer in zip(self._blocks, self._layers, strict=True):
             attention = block.self_attn
@@ -161,6 +163,10 @@ class GraphDecoder:
             self._linear(self._parts, self._wide, block.linear2.weight, None, size)
             self._add_norm(block.linear2.bias, block.norm2, size)
         self._linear(self._logits, self._h, model.ar_predict_layer.weight, None, size, splits=1)
+
+    def _early(self, size: int) -> dict[str, bool]:
+        is_early = size <= _EARLY_ROWS and self._device.type == "cuda"
+        return {"early": is_early, "launch_pdl": is_early}
 
     def _linear(
         self,
@@ -194,7 +200,7 @@ class GraphDecoder:
             precision=self._precision,
             num_warps=4 if block_n > 16 else 2,
             num_stages=4,
-            **self._early,
+            **self._early(size),
         )
 
     def _attend(self, layer: Tensor, size: int) -> None:
@@ -211,7 +217,7 @@ class GraphDecoder:
             block_t=_BLOCK_T,
             stages=_ATTENTION_STAGES,
             num_warps=_ATTENTION_WARPS,
-            **self._early,
+            **self._early(size),
         )
 
     def _add_norm(self, bias: Tensor, norm: torch.nn.LayerNorm, size: int) -> None:
@@ -227,7 +233,7 @@ class GraphDecoder:
             hidden=self._hidden,
             splits=self._splits,
             num_warps=4,
-            **self._early,
+            **self._early(size),
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from sovits_serve.config import EngineConfig
 from sovits_serve.engine.attempts import attempt
 from sovits_serve.engine.audio_decoding import AudioDecoder, FastParts, PendingAudio
+from sovits_serve.engine.audio_graphs import GeneratorGraphs, LatentGraphs
 from sovits_serve.engine.batch import AudioWindow, Batch, StepResults
 from sovits_serve.engine.conditioning import Conditioner, Conditioning, check_length
 from sovits_serve.engine.graph_tokens import GraphTokens
@@ -52,7 +53,8 @@ class GraphRunner:
         noise = LatentNoise(
             dims.inter_channels, config.max_audio_rows, int(Domain.LATENT), models.device
         )
-        fast = FastParts(FusedGenerator(models.sovits.generator), noise)
+        with self._on_audio():
+            fast = _capture_audio(models, noise)
         self._audio = AudioDecoder(models.sovits, models.device, fast)
         with self._on_tokens():
             self._tokens = GraphTokens(models, conditioner, self._conditionings, config)
@@ -137,6 +139,19 @@ class GraphRunner:
                     results.failures[window.sequence.key[0]] = result
                 else:
                     results.pcm[window.sequence.key] = result
+
+
+@torch.inference_mode()
+def _capture_audio(models: Models, noise: LatentNoise) -> FastParts:
+    generator = FusedGenerator(models.sovits.generator)
+    if models.device.type != "cuda":
+        return FastParts(generator, noise)
+    pool = torch.cuda.graph_pool_handle()
+    latents = LatentGraphs(models.sovits, pool)
+    latents.capture()
+    graphs = GeneratorGraphs(generator, models.sovits, pool)
+    graphs.capture()
+    return FastParts(graphs, noise, latents)
 
 
 def _stream(device: torch.device, priority: int) -> torch.cuda.Stream | None:

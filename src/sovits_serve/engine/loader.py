@@ -38,6 +38,8 @@ Progress = Callable[[str, float], None]
 # One step's audio on the CPU is kept to 4 s of speech, so that token steps come often enough;
 # a GPU decodes that many seconds per row in the time of a token step.
 _CPU_AUDIO_FRAMES = 200
+# Segments prefilled, and windows decoded, in one step.
+_CPU_ROWS, _CUDA_ROWS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def resolve(config: EngineConfig) -> EngineConfig:
         kernels = "on" if is_cuda and importlib.util.find_spec("triton") else "off"
     if kernels == "on" and not is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
         raise ConfigError(f"kernels: on is for CUDA, not for {device}")
+    rows = _CUDA_ROWS if is_cuda else _CPU_ROWS
     threads = config.num_threads or _usable_cores()
     return replace(
         config,
@@ -89,6 +92,8 @@ def resolve(config: EngineConfig) -> EngineConfig:
         dtype=dtype,
         batch_invariant=invariant,
         kernels=kernels,
+        max_prefill_rows=config.max_prefill_rows or rows,
+        max_audio_rows=config.max_audio_rows or rows,
         num_threads=threads,
     )
 
@@ -277,6 +282,8 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
     """Build an engine from loaded models and a resolved config."""
     assert "auto" not in (config.device, config.dtype, config.batch_invariant, config.kernels)
     assert config.max_running > 0
+    assert config.max_prefill_rows > 0
+    assert config.max_audio_rows > 0
     if config.decode_weights == "int8":
         models.t2s.use_int8()
     is_cpu = models.device.type == "cpu"

@@ -8,8 +8,8 @@ from sovits_serve.config import parse_share
 from sovits_serve.errors import ConfigError
 
 CPU_MAX_RUNNING = 16
-# With a fixed batch every step computes all slots: more of them would slow a lone request down.
-_GPU_MAX_RUNNING = 64
+# More of them make speech no faster: the device is full.
+_GPU_MAX_RUNNING = 256
 # Of the budget, for activations, audio windows and what the allocator wastes.
 _WORKING_SHARE = 0.25
 

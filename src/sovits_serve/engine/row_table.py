@@ -36,13 +36,15 @@ class RowTable:
     """
 
     def __init__(self, num_slots: int, vocab_size: int, device: torch.device) -> None:
-        integers = {"device": device, "dtype": torch.int32}
+        def integers(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.int32, device=device)
+
         self._device, self._vocab = device, vocab_size
-        self.fields = torch.zeros(num_slots, NUM_FIELDS, **integers)
+        self.fields = integers(num_slots, NUM_FIELDS)
         self._seen = torch.zeros(num_slots, vocab_size, dtype=torch.int8, device=device)
-        self._new_rows = torch.full((num_slots,), -1, **integers)
-        self._new_fields = torch.zeros(num_slots, NUM_FIELDS, **integers)
-        self._first_drawn = torch.zeros(num_slots, **integers)
+        self._new_rows = integers(num_slots)
+        self._new_fields = integers(num_slots, NUM_FIELDS)
+        self._first_drawn = integers(num_slots)
         self._uploads = Uploads(num_slots * NUM_FIELDS, device)
 
     @torch.inference_mode()
@@ -70,7 +72,7 @@ class RowTable:
         Returns:
             int32 (num_rows), token and flags; valid until the next call.
         """
-        drawn = self._first_drawn[:num_rows]
+        drawn: Tensor = self._first_drawn[:num_rows]
         self.draw(drawn, logits, self._new_rows, is_appended=False)
         return drawn
 

@@ -300,7 +300,7 @@ class Scheduler:
         sequence.pending_pcm.append(pcm)
         sequence.num_frames_decoded += sequence.num_frames_asked
         sequence.num_frames_asked = 0
-        sequence.is_silent = sequence.is_silent and pcm.count(0) == len(pcm)
+        sequence.is_silent = sequence.is_silent and pcm == bytes(len(pcm))
         if sequence.num_frames_decoded == sequence.num_frames:
             if sequence.is_silent:  # pauses are added later: this was to be speech
                 error = SynthesisError(f"segment {sequence.index}: the model made only silence")

@@ -11,7 +11,7 @@ def use_exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     interpreter = pytest.importorskip("triton.runtime.interpreter")
 
-    def create_dot(_self, a, b, total, *_options):  # type: ignore[no-untyped-def]
+    def create_dot(_self, a, b, total, *_options):
         product = np.matmul(a.data.astype(np.float64), b.data.astype(np.float64))
         rounded = (product + total.data).astype(total.data.dtype)
         return interpreter.TensorHandle(rounded, total.dtype.scalar)
