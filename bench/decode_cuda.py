@@ -56,13 +56,23 @@ def main() -> None:
 
 def tune(model: T2SModel, args: argparse.Namespace) -> None:
     """Print ms per step of each batch under each setting."""
-    settings = [(128, 4, 2), (128, 4, 3), (128, 2, 2), (64, 2, 3), (64, 4, 3), (256, 8, 2)]
-    for setting in settings:
-        graph_decoder._BLOCK_T, graph_decoder._ATTENTION_WARPS, graph_decoder._ATTENTION_STAGES = (
-            setting
-        )
+    names = ("_NARROW", "_BROAD")
+    before = [getattr(graph_decoder, name) for name in names]
+    tries = [
+        ((16, 128, 2, 4), (32, 128, 4, 4)),
+        ((16, 256, 2, 3), (64, 64, 4, 4)),
+        ((16, 128, 4, 4), (64, 128, 4, 3)),
+        ((16, 64, 2, 6), (32, 64, 4, 4)),
+        ((16, 128, 1, 4), (64, 64, 8, 4)),
+        ((16, 512, 4, 2), (128, 64, 4, 4)),
+    ]
+    for settings in tries:
+        for name, setting in zip(names, settings, strict=True):
+            setattr(graph_decoder, name, setting)
         found = {batch: measure(model, batch, args)["ms"] for batch in args.batches}
-        print(setting, found, flush=True)
+        print(settings, found, flush=True)
+    for name, setting in zip(names, before, strict=True):
+        setattr(graph_decoder, name, setting)
 
 
 def random_model(dtype: torch.dtype) -> T2SModel:

@@ -83,6 +83,7 @@ class ServerProcess:
         port: int = 0,
     ) -> None:
         self.directory = directory
+        self._num_workers = num_workers
         self._reserved = ExitStack()
         self.port = port or self._reserved.enter_context(reserved_port())
         # Paths of sockets are short; those of pytest are not.
@@ -262,7 +263,11 @@ class ServerProcess:
         self.wait_until(lambda: all(text in self.log for text in texts), what=f"{texts} in the log")
 
     def wait_ready(self, timeout_s: float = 60.0, *, num_engines: int = 0) -> float:
-        """Wait for /readyz to say so (and for that many living engines); return the seconds."""
+        """Wait for /readyz to say so; return the seconds.
+
+        With ``num_engines`` also for that many engines, of those that live, and for every worker:
+        after the end of a dispatcher one may know of the next one before another does.
+        """
 
         def is_ready() -> bool:
             assert self.process.poll() is None, f"it has ended: {self.log_end()}"
@@ -272,7 +277,8 @@ class ServerProcess:
                 return True
             # The page may speak of one that has just died.
             told = {one["pid"] for one in self.health()["engines"] if one["state"] == "ready"}
-            return len(told.intersection(self.pids("engine"))) >= num_engines
+            has_engines = len(told.intersection(self.pids("engine"))) >= num_engines
+            return has_engines and self.metric("http_workers") >= self._num_workers
 
         return self.wait_until(is_ready, timeout_s, "ready")
 

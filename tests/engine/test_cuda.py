@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def test_float32_gives_the_cpus_greedy_tokens_and_audio(
 
 @pytest.fixture
 def whole_device() -> Iterator[None]:
-    """Give the process back all of the device's memory afterwards."""
+    """Begin with nothing on the device, and give the process back all of its memory afterwards."""
+    gc.collect()
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
     torch.cuda.empty_cache()

@@ -153,7 +153,7 @@ class AudioDecoder:
         if self._fast is None:
             samples = self._sovits.generate(z, lengths, style)
         else:
-            lengths = lengths.to(self._device)
+            lengths = lengths.to(self._device, non_blocking=True)  # else the host would wait
             samples = self._fast.generate(z.to(self._sovits.dtype), lengths, style)
         for window in windows:
             if window.start + window.num_frames == window.sequence.num_frames:
@@ -196,7 +196,7 @@ class AudioDecoder:
         noise = self._noise(sequences)
         if len(set(scales)) == 1:
             return noise * scales[0]
-        return noise * torch.tensor(scales).to(self._device)[:, None, None]
+        return noise * torch.tensor(scales).to(self._device, non_blocking=True)[:, None, None]
 
     def _noise(self, sequences: Rows[Sequence]) -> Tensor:
         """Return unit normal noise (B, inter, T_frames), a function of seed, segment and frame."""

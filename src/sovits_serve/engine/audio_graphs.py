@@ -8,11 +8,11 @@ on the current stream; results are copies, not the graphs' own memory.
 from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from sovits_serve.models.cuda.graphs import Pool, record
 from sovits_serve.models.cuda.staging import Uploads
 from sovits_serve.models.sovits.model import SovitsModel
 
@@ -21,9 +21,6 @@ _LATENT_TOKENS = (64, 128, 192, 256, 384)
 _LATENT_PHONEMES = (64, 128, 256)
 _GENERATOR_ROWS = (1, 2, 4, 8)
 _GENERATOR_FRAMES = (24, 48, 64, 96, 160, 256)
-
-
-Pool = Any  # a handle of ``torch.cuda.graph_pool_handle``
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,8 @@ class LatentGraphs:
                 mean, log_deviation, encoded.lengths, style, noise=noise, noise_scale=1.0
             )
 
-        return record(compute, (style, noise), self._pool, self._device)
+        graph, output = record(compute, self._pool)
+        return _Graph(graph, (style, noise), output)
 
 
 class GeneratorGraphs:
@@ -154,20 +152,8 @@ class GeneratorGraphs:
         lengths = torch.full((rows,), frames, device=self._device)
         style = like.new_zeros(rows, dims.style_dim)
         inputs = z, lengths, style
-        return record(lambda: self._generate(*inputs), inputs, self._pool, self._device)
-
-
-def record(
-    compute: Callable[[], Tensor], inputs: tuple[Tensor, ...], pool: Pool, device: torch.device
-) -> _Graph:
-    """Run once, to compile and to plan, then capture."""
-    stream = torch.cuda.current_stream(device)
-    compute()
-    stream.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool, stream, "thread_local"):
-        output = compute()
-    return _Graph(graph, inputs, output)
+        graph, output = record(lambda: self._generate(*inputs), self._pool)
+        return _Graph(graph, inputs, output)
 
 
 def _table(

@@ -8,6 +8,7 @@ depend on the batch (``decode_kernels``): a row's tokens have the same bits in a
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import triton
@@ -20,6 +21,7 @@ from sovits_serve.models.cuda.decode_kernels import (
     embed_kernel,
     linear_kernel,
 )
+from sovits_serve.models.cuda.graphs import record
 from sovits_serve.models.cuda.staging import Uploads
 from sovits_serve.models.spec import T2SDims
 from sovits_serve.models.t2s.block import LAYER_NORM_EPS, T2SBlock
@@ -28,7 +30,10 @@ from sovits_serve.models.t2s.model import T2SModel
 _BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 # Of the products that a residual is added to, in wide models: their depth is divided.
 _SPLITS, _WIDE = 4, 256
-_FEW_ROWS = 32  # up to here, narrow tiles keep more multiprocessors busy
+# Of products: outputs and depth at a time, warps, and how many times ahead they read. Up to so many
+# rows narrow tiles keep more multiprocessors busy. The order of additions is the same in all.
+_FEW_ROWS = 32
+_NARROW, _BROAD = (16, 128, 2, 4), (32, 128, 4, 4)
 # Of attention: keys at a time, warps that read them, and how many times ahead they read.
 _BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 3
 # Up to so many rows, launch each kernel while the one before runs ("programmatic dependent
@@ -101,15 +106,10 @@ class GraphDecoder:
         self._rows.fill_(-1)
         pool = torch.cuda.graph_pool_handle()
         stream = torch.cuda.Stream(self._device)
-        for size in reversed(self._buckets):
-            stream.wait_stream(torch.cuda.current_stream(self._device))
-            with torch.cuda.stream(stream):
-                self._launch(size)  # compiles what is new
-                stream.synchronize()
-                graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool, stream, "thread_local"):
-                    self._launch(size)
-            self._graphs[size] = graph
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            for size in reversed(self._buckets):
+                self._graphs[size], _ = record(partial(self._launch, size), pool)
         torch.cuda.current_stream(self._device).wait_stream(stream)
 
     @torch.inference_mode()
@@ -182,8 +182,7 @@ class GraphDecoder:
         """Multiply; without a bias and unless told otherwise, leave parts for ``_add_norm``."""
         splits = splits or (1 if bias is not None else self._splits)
         outputs, depth = weight.shape[0], weight.shape[1] // splits
-        block_n = 16 if size <= _FEW_ROWS else 32
-        block_k = min(depth, 128)
+        block_n, block_k, num_warps, num_stages = _NARROW if size <= _FEW_ROWS else _BROAD
         linear_kernel[(triton.cdiv(outputs, block_n), triton.cdiv(size, 16), splits)](
             out,
             x,
@@ -196,10 +195,10 @@ class GraphDecoder:
             has_bias=bias is not None,
             has_relu=has_relu,
             block_n=block_n,
-            block_k=block_k,
+            block_k=min(depth, block_k),
             precision=self._precision,
-            num_warps=4 if block_n > 16 else 2,
-            num_stages=4,
+            num_warps=num_warps,
+            num_stages=num_stages,
             **self._early(size),
         )
 

@@ -39,12 +39,13 @@ class RowTable:
         def integers(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.int32, device=device)
 
-        self._device, self._vocab = device, vocab_size
+        self._vocab = vocab_size
         self.fields = integers(num_slots, NUM_FIELDS)
         self._seen = torch.zeros(num_slots, vocab_size, dtype=torch.int8, device=device)
         self._new_rows = integers(num_slots)
         self._new_fields = integers(num_slots, NUM_FIELDS)
         self._first_drawn = integers(num_slots)
+        self._ended = integers(num_slots)
         self._uploads = Uploads(num_slots * NUM_FIELDS, device)
 
     @torch.inference_mode()
@@ -102,7 +103,8 @@ class RowTable:
     @torch.inference_mode()
     def stop(self, slots: Sequence[int]) -> None:
         """Have slots run no more."""
-        index = torch.tensor(slots, device=self._device)
+        self._uploads.upload(slots, self._ended)
+        index = self._ended[: len(slots)].long()
         self.fields[:, SlotField.ACTIVE].index_fill_(0, index, 0)
 
 

@@ -6,6 +6,7 @@ tables have the bucket's size, so that a small batch copies little.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sovits_serve.models.cuda.graphs import record
 from sovits_serve.models.cuda.packed_kernels import ATTENTION_TILE
 
 Integers = npt.NDArray[np.int32]
@@ -146,15 +148,13 @@ class BucketGraphs:
     def capture(self) -> None:
         """Compile every kernel and record one graph per bucket."""
         self.memory.clear()
-        pool = None
-        for bucket in reversed(self.buckets):
-            self._launch(bucket)
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
-                self._launch(bucket)
-            pool = graph.pool()
-            self._graphs[bucket] = graph
+        pool = torch.cuda.graph_pool_handle()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for bucket in reversed(self.buckets):
+                self._graphs[bucket], _ = record(partial(self._launch, bucket), pool)
+        torch.cuda.current_stream().wait_stream(stream)
 
     def bucket_of(self, num_tokens: int) -> int:
         """Return the smallest bucket that takes so many tokens."""

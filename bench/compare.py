@@ -1,0 +1,169 @@
+"""Our server beside GPT-SoVITS's own, on one machine, in one run, under the same loads.
+
+The same random full-size model, the same English sentences, one a request, every text different,
+one reference. Ours speaks as long as the text says; upstream always as long as ours on average.
+Servers run one after the other. Writes PREFIX.json, PREFIX.md and PREFIX.png.
+
+    python bench/compare.py --upstream ../GPT-SoVITS --upstream-python ../venv/bin/python
+    python bench/compare.py --device cuda --clients 1 16 64 256 --stream-clients 1 64 256
+    python bench/compare.py --ours plain= --ours "int8=--decode-weights int8" --device cpu
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from statistics import fmean
+
+from compare_report import machine, write_report
+from compared_server import ComparedServer, our_server, our_target
+from upstream_server import Upstream, UpstreamServer, upstream_target
+
+from sovits_serve.bench.load import Target
+from sovits_serve.bench.run import BenchJob, measure
+from sovits_serve.bench.texts import texts
+from sovits_serve.checkpoints.random_model import write_random_model
+from sovits_serve.frontend.text_frontend import TextFrontend
+from sovits_serve.models.spec import ModelVersion
+
+_TOKENS_PER_PHONEME = 2
+_UPSTREAM = "upstream"
+Row = dict[str, object]
+
+
+def main() -> None:
+    """Measure every server and write the report."""
+    args = _arguments()
+    with _model(args) as model:
+        num_tokens = args.upstream_tokens or _mean_tokens()
+        settings: Row = {"command": " ".join(sys.argv), "upstream_tokens": num_tokens}
+        settings |= {"version": args.version, "seconds": args.seconds, **machine(args.device)}
+        rows: list[Row] = []
+        for given in args.ours or ["ours="]:
+            name, _, options = given.partition("=")
+            with our_server(model, args.device, shlex.split(options)) as server:
+                rows += _rows(args, name, server, _our_loads(args))
+        if args.upstream:
+            upstream = Upstream(
+                args.upstream, args.upstream_python, model, args.device, num_tokens,
+                args.upstream_pythonpath,
+            )  # fmt: skip
+            with UpstreamServer(upstream) as server:
+                rows += _rows(args, _UPSTREAM, server, _upstream_loads(args, model))
+    settings["load_after"] = round(os.getloadavg()[0], 2)
+    print("\n" + write_report(args.out, settings, rows, _UPSTREAM))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--device", choices=("cpu", "cuda"), default="cpu")
+    add("--model", type=Path, help="made if it is not there; without: a temporary one")
+    add("--version", choices=("v1", "v2"), default="v2", help="of a model that is made")
+    add("--size", choices=("tiny", "full"), default="full", help="of a model that is made")
+    add("--ours", action="append", metavar="NAME=OPTIONS", help="our server with these options")
+    add("--clients", type=int, nargs="*", default=[1, 8], help="not streaming")
+    add("--stream-clients", type=int, nargs="*", default=[1])
+    add("--seconds", type=float, default=20.0, help="of each row, and the answers under way then")
+    add("--warm-up", type=int, default=2, help="requests before the first row of each mode")
+    add("--upstream", type=Path, help="checkout of GPT-SoVITS; without: ours alone")
+    add("--upstream-python", default=sys.executable)
+    add("--upstream-pythonpath", default="")
+    add("--upstream-clients", type=int, nargs="*", help="as --clients, which is the default")
+    add("--upstream-stream-clients", type=int, nargs="*", help="likewise")
+    add("--upstream-tokens", type=int, default=0, help="of every sentence; 0: ours on average")
+    add("--out", type=Path, default=Path("compare"), metavar="PREFIX")
+    return parser.parse_args()
+
+
+@contextmanager
+def _model(args: argparse.Namespace) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-model-") as temporary:
+        directory = args.model or Path(temporary)
+        if not (directory / "gpt.ckpt").exists():
+            write_random_model(
+                directory,
+                version=ModelVersion(args.version),
+                size=args.size,
+                seed=0,
+                tokens_per_phoneme=_TOKENS_PER_PHONEME,
+            )
+        yield directory
+
+
+def _mean_tokens() -> int:
+    """Return how many tokens our server speaks for one of the texts on average."""
+    frontend = TextFrontend()
+    some = islice(texts("en", "medium"), 200)
+    segments = [frontend.one_segment(text, "en") for text in some]
+    return round(fmean(_TOKENS_PER_PHONEME * len(segment.phonemes) for segment in segments))
+
+
+Loads = list[tuple[Callable[[str], Target], list[int]]]
+
+
+def _our_loads(args: argparse.Namespace) -> Loads:
+    return [
+        (lambda url: our_target(url, "en", is_streaming=False), args.clients),
+        (lambda url: our_target(url, "en", is_streaming=True), args.stream_clients),
+    ]
+
+
+def _upstream_loads(args: argparse.Namespace, model: Path) -> Loads:
+    whole, streams = args.upstream_clients, args.upstream_stream_clients
+    return [
+        (
+            lambda url: upstream_target(url, model, is_streaming=False),
+            args.clients if whole is None else whole,
+        ),
+        (
+            lambda url: upstream_target(url, model, is_streaming=True),
+            args.stream_clients if streams is None else streams,
+        ),
+    ]
+
+
+def _rows(args: argparse.Namespace, name: str, server: ComparedServer, loads: Loads) -> list[Row]:
+    start_s = server.wait_until_ready()
+    print(f"{name}: ready after {start_s:.1f} s", flush=True)
+    rows: list[Row] = []
+    for target_of, clients in loads:
+        if not clients:
+            continue
+        target = target_of(server.url)
+        # No text comes twice: a server may remember how it is read.
+        seed = 20_000 if target.is_streaming else 10_000
+        if args.warm_up:
+            measure(BenchJob(target, [1.0], num_requests=args.warm_up, num_warm_up=0, seed=seed))
+        for load in map(float, clients):
+            load_before = round(os.getloadavg()[0], 2)
+            job = BenchJob(
+                target,
+                [load],
+                seconds=args.seconds,
+                num_warm_up=0,
+                seed=seed + round(load),
+                timeout_s=600,
+            )
+            figures = measure(job)[0]
+            row: Row = {"server": name, "mode": "stream" if target.is_streaming else "whole"}
+            row |= {"clients": round(load), **figures, "start_s": round(start_s, 1)}
+            row |= {"rss_gib": round(server.rss_gib(), 2), "load_before": load_before}
+            rows.append(row)
+            print(
+                f"{name} {row['mode']} {load:g}: {figures['audio_s_per_s']} audio-s/s, "
+                f"{figures['num_good']}/{figures['num_requests']} {figures['problems']}",
+                flush=True,
+            )
+    return rows
+
+
+if __name__ == "__main__":
+    main()
