@@ -14,17 +14,16 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
 
 from compare_report import machine, write_report
-from compared_server import ComparedServer, our_server, our_target
-from upstream_server import Upstream, UpstreamServer, upstream_target
+from compared_server import ComparedServer, our_server, sentence_target
+from upstream_server import Upstream, UpstreamServer
 
-from sovits_serve.bench.load import Target
 from sovits_serve.bench.run import BenchJob, measure
 from sovits_serve.bench.texts import texts
 from sovits_serve.checkpoints.random_model import write_random_model
@@ -47,14 +46,14 @@ def main() -> None:
         for given in args.ours or ["ours="]:
             name, _, options = given.partition("=")
             with our_server(model, args.device, shlex.split(options)) as server:
-                rows += _rows(args, name, server, _our_loads(args))
+                rows += _rows(args, name, server, model, (args.clients, args.stream_clients))
         if args.upstream:
             upstream = Upstream(
                 args.upstream, args.upstream_python, model, args.device, num_tokens,
                 args.upstream_pythonpath,
             )  # fmt: skip
             with UpstreamServer(upstream) as server:
-                rows += _rows(args, _UPSTREAM, server, _upstream_loads(args, model))
+                rows += _rows(args, _UPSTREAM, server, model, _upstream_clients(args))
     settings["load_after"] = round(os.getloadavg()[0], 2)
     print("\n" + write_report(args.out, settings, rows, _UPSTREAM))
 
@@ -106,43 +105,33 @@ def _mean_tokens() -> int:
     return round(fmean(_TOKENS_PER_PHONEME * len(segment.phonemes) for segment in segments))
 
 
-Loads = list[tuple[Callable[[str], Target], list[int]]]
-
-
-def _our_loads(args: argparse.Namespace) -> Loads:
-    return [
-        (lambda url: our_target(url, "en", is_streaming=False), args.clients),
-        (lambda url: our_target(url, "en", is_streaming=True), args.stream_clients),
-    ]
-
-
-def _upstream_loads(args: argparse.Namespace, model: Path) -> Loads:
+def _upstream_clients(args: argparse.Namespace) -> tuple[list[int], list[int]]:
     whole, streams = args.upstream_clients, args.upstream_stream_clients
-    return [
-        (
-            lambda url: upstream_target(url, model, is_streaming=False),
-            args.clients if whole is None else whole,
-        ),
-        (
-            lambda url: upstream_target(url, model, is_streaming=True),
-            args.stream_clients if streams is None else streams,
-        ),
-    ]
+    return (
+        args.clients if whole is None else whole,
+        args.stream_clients if streams is None else streams,
+    )
 
 
-def _rows(args: argparse.Namespace, name: str, server: ComparedServer, loads: Loads) -> list[Row]:
+def _rows(
+    args: argparse.Namespace,
+    name: str,
+    server: ComparedServer,
+    model: Path,
+    clients: tuple[list[int], list[int]],
+) -> list[Row]:
     start_s = server.wait_until_ready()
     print(f"{name}: ready after {start_s:.1f} s", flush=True)
     rows: list[Row] = []
-    for target_of, clients in loads:
-        if not clients:
+    for is_streaming, loads in zip((False, True), clients, strict=True):
+        if not loads:
             continue
-        target = target_of(server.url)
+        target = sentence_target(server.url, model, is_streaming=is_streaming)
         # No text comes twice: a server may remember how it is read.
         seed = 20_000 if target.is_streaming else 10_000
         if args.warm_up:
-            measure(BenchJob(target, [1.0], num_requests=args.warm_up, num_warm_up=0, seed=seed))
-        for load in map(float, clients):
+            _warm_up(BenchJob(target, [1.0], num_requests=args.warm_up, num_warm_up=0, seed=seed))
+        for load in map(float, loads):
             load_before = round(os.getloadavg()[0], 2)
             job = BenchJob(
                 target,
@@ -163,6 +152,12 @@ def _rows(args: argparse.Namespace, name: str, server: ComparedServer, loads: Lo
                 flush=True,
             )
     return rows
+
+
+def _warm_up(job: BenchJob) -> None:
+    figures = measure(job)[0]
+    if not figures["num_good"]:
+        raise SystemExit(f"not one good answer: {figures['problems']}")
 
 
 if __name__ == "__main__":

@@ -108,6 +108,7 @@ def our_server(model: Path, device: str, options: Sequence[str]) -> ComparedServ
     port = free_port()
     command = [sys.executable, "-m", "sovits_serve", "serve", "--model", str(model)]
     command += ["--port", str(port), "--devices", "cuda:0" if device == "cuda" else device]
+    command += ["--allowed-paths", str(model.resolve())]
     command += ["--max-per-key", "0", "--max-waiting", "4096", *options]
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH", ""))))
     return ComparedServer(
@@ -115,15 +116,25 @@ def our_server(model: Path, device: str, options: Sequence[str]) -> ComparedServ
     )
 
 
-def our_target(url: str, language: str, *, is_streaming: bool) -> Target:
-    """Return the model's own voice, asked in api_v2's language, one sentence a request."""
+def sentence_target(url: str, model: Path, *, is_streaming: bool) -> Target:
+    """Return what both servers are asked: api_v2, the model's reference, a sentence in one piece.
+
+    Everything else is upstream's default; streaming is mode 3, its fastest to the first audio.
+    """
+    extra: dict[str, object] = {
+        "prompt_text": (model / "reference.txt").read_text(encoding="utf-8").strip(),
+        "prompt_lang": "en",
+        "text_split_method": "cut0",
+    }
+    if is_streaming:
+        extra["streaming_mode"] = 3
     return Target(
         url,
         api="api_v2",
-        voice="",
-        language=language,
+        voice=str((model / "reference.wav").resolve()),
+        language="en",
         is_streaming=is_streaming,
-        extra={"text_split_method": "cut0"},
+        extra=extra,
     )
 
 

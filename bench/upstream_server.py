@@ -17,8 +17,6 @@ from typing import Self
 
 from compared_server import ComparedServer, free_port
 
-from sovits_serve.bench.load import Target
-
 LAUNCHER = Path(__file__).parent / "upstream_launch.py"
 
 
@@ -63,28 +61,6 @@ class UpstreamServer(ComparedServer):
     ) -> None:
         super().__exit__(kind, error, traceback)
         self._scratch.cleanup()
-
-
-def upstream_target(url: str, model: Path, *, is_streaming: bool) -> Target:
-    """Return the model's reference, one English sentence a request, the server's own defaults.
-
-    Streaming is mode 3, its fastest to the first audio.
-    """
-    extra: dict[str, object] = {
-        "prompt_text": (model / "reference.txt").read_text(encoding="utf-8").strip(),
-        "prompt_lang": "en",
-        "text_split_method": "cut0",
-    }
-    if is_streaming:
-        extra["streaming_mode"] = 3
-    return Target(
-        url,
-        api="api_v2",
-        voice=str((model / "reference.wav").resolve()),
-        language="en",
-        is_streaming=is_streaming,
-        extra=extra,
-    )
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import socket
 import threading
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import BinaryIO, Literal
 
+import psutil
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -155,6 +157,62 @@ def test_a_connection_that_is_cut_off_is_reset(loop: Literal["asyncio", "uvloop"
         assert was_cut.wait(RECEIVE_TIMEOUT_S)
         with pytest.raises(ConnectionResetError):
             drain(client)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("end", ["whole", "broken off"])
+def test_a_client_that_does_not_read_the_end_is_not_waited_for(
+    loop: Literal["asyncio", "uvloop"], end: str
+) -> None:
+    """What the server itself still holds when a response has ended does not keep a connection."""
+    is_full = threading.Event()
+
+    async def fill(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        # The end of the kernel's room, and not so much that sending would wait.
+        while not send.__self__.transport.get_write_buffer_size():  # type: ignore[attr-defined]
+            await send({"type": "http.response.body", "body": bytes(1 << 14), "more_body": True})
+        is_full.set()
+        if end == "broken off":
+            raise RuntimeError(end)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    config = ApiConfig(send_timeout_s=0.3)
+    with serving(fill, config, loop=loop) as port, connected(port) as client:
+        client.sendall(GET.replace(b"host:", b"connection: close\r\nhost:"))
+        assert is_full.wait(RECEIVE_TIMEOUT_S)
+        deadline = time.monotonic() + RECEIVE_TIMEOUT_S
+        while has_connection(port):
+            assert time.monotonic() < deadline, "it is still held"
+            time.sleep(0.05)
+
+
+def has_connection(port: int) -> bool:
+    """Return whether the server, in this process, holds a connection."""
+    ours = (one for one in psutil.net_connections("tcp") if one.pid == os.getpid() and one.raddr)
+    return any(one.laddr.port == port for one in ours)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_reads_the_end_slowly_gets_it(loop: Literal["asyncio", "uvloop"]) -> None:
+    """However long it takes, as long as something is taken in each send timeout."""
+    num_bytes = 8 << 20
+
+    async def give(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", str(num_bytes).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(num_bytes)})
+
+    config = ApiConfig(send_timeout_s=1.0)
+    with serving(give, config, loop=loop) as port, connected(port) as client:
+        client.sendall(GET.replace(b"host:", b"connection: close\r\nhost:"))
+        _, _, body = receive_head(client).partition(b"\r\n\r\n")
+        num_read = len(body)
+        while data := client.recv(1 << 19):
+            num_read += len(data)
+            time.sleep(0.1)  # a slow client
+
+    assert num_read == num_bytes
 
 
 @pytest.mark.parametrize(("path", "key"), [(b"/tts", "Exception"), (b"/v1/speech", "error")])

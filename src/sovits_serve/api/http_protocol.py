@@ -1,9 +1,10 @@
 """HTTP on one connection: uvicorn's, with limits on time, size and number, and a way to cut it off.
 
 uvicorn alone waits for ever for headers and for a client that does not read. Here headers have a
-deadline and a size, a connection too many is answered 503, and the app gets a function that ends
-the connection at once as ``scope["extensions"]["sovits_serve.abort"]``. An offer to speak another
-protocol is not taken. Times are in seconds.
+deadline and a size, the end of a connection a deadline, a connection too many is answered 503, and
+the app gets a function that ends the connection at once as
+``scope["extensions"]["sovits_serve.abort"]``. An offer to speak another protocol is not taken.
+Times are in seconds.
 """
 
 import asyncio
@@ -99,6 +100,47 @@ class _DeafToOffers:
         return getattr(self._parser, name)
 
 
+class _ClosingTransport:
+    """A transport that, once closed, gives up a client that takes none of what is left for it.
+
+    Those of asyncio and uvloop wait for ever until everything has been taken.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, timeout_s: float
+    ) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._timeout_s = timeout_s
+        self._num_left_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Close once everything has been taken, or nothing was for so long."""
+        self._transport.close()
+        if self._timer is None:
+            self._wait()
+
+    def forget(self) -> None:
+        """The connection is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._num_left_bytes = self._transport.get_write_buffer_size()
+        if self._num_left_bytes:
+            self._timer = self._loop.call_later(self._timeout_s, self._look)
+
+    def _look(self) -> None:
+        if self._transport.get_write_buffer_size() < self._num_left_bytes:
+            self._wait()
+        else:
+            self._transport.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -110,7 +152,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Start the deadline of the first headers, or refuse a connection too many."""
-        super().connection_made(transport)
+        self._closing = _ClosingTransport(transport, self.loop, self.config_limits.send_timeout_s)
+        super().connection_made(self._closing)  # type: ignore[arg-type]  # has all that it calls
         self._requests = _DeafToOffers(self)
         self.parser = self._requests  # type: ignore[assignment]  # has all that uvicorn calls
         num_over = len(self.connections) - self.config_limits.max_connections
@@ -123,9 +166,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._start_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._stop_headers()
         super().connection_lost(exc)
+        self._closing.forget()
 
     @property
     def _is_between_requests(self) -> bool:

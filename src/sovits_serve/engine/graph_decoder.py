@@ -33,7 +33,7 @@ _SPLITS, _WIDE = 4, 256
 # Of products: outputs and depth at a time, warps, and how many times ahead they read. Up to so many
 # rows narrow tiles keep more multiprocessors busy. The order of additions is the same in all.
 _FEW_ROWS = 32
-_NARROW, _BROAD = (16, 128, 2, 4), (32, 128, 4, 4)
+_NARROW, _BROAD = (16, 128, 1, 4), (64, 64, 4, 4)
 # Of attention: keys at a time, warps that read them, and how many times ahead they read.
 _BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 3
 # Up to so many rows, launch each kernel while the one before runs ("programmatic dependent

@@ -1,12 +1,11 @@
 """Kernels run in Triton's interpreter where there is no GPU: slowly, with the same arithmetic."""
 
-import os
-
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is decorated
+from tests.interpreter import use_interpreter
+
+use_interpreter()
 collect_ignore_glob: list[str] = []
 try:
     import triton  # noqa: F401
