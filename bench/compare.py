@@ -31,6 +31,7 @@ from sovits_serve.frontend.text_frontend import TextFrontend
 from sovits_serve.models.spec import ModelVersion
 
 _TOKENS_PER_PHONEME = 2
+_SENTENCE_S = 5.0  # about what one of the texts takes to hear
 _UPSTREAM = "upstream"
 Row = dict[str, object]
 
@@ -47,6 +48,8 @@ def main() -> None:
             name, _, options = given.partition("=")
             with our_server(model, args.device, shlex.split(options)) as server:
                 rows += _rows(args, name, server, model, (args.clients, args.stream_clients))
+                rows += _paced_rows(args, name, server, model)
+                write_report(args.out, settings, rows, _UPSTREAM)  # what there is, is kept
         if args.upstream:
             upstream = Upstream(
                 args.upstream, args.upstream_python, model, args.device, num_tokens,
@@ -70,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     add("--ours", action="append", metavar="NAME=OPTIONS", help="our server with these options")
     add("--clients", type=int, nargs="*", default=[1, 8], help="not streaming")
     add("--stream-clients", type=int, nargs="*", default=[1])
+    add("--listeners", type=int, nargs="*", default=[], help="streams at random moments, in real time")
     add("--seconds", type=float, default=20.0, help="of each row, and the answers under way then")
     add("--warm-up", type=int, default=2, help="requests before the first row of each mode")
     add("--upstream", type=Path, help="checkout of GPT-SoVITS; without: ours alone")
@@ -151,6 +155,35 @@ def _rows(
                 f"{figures['num_good']}/{figures['num_requests']} {figures['problems']}",
                 flush=True,
             )
+    return rows
+
+
+def _paced_rows(
+    args: argparse.Namespace, name: str, server: ComparedServer, model: Path
+) -> list[Row]:
+    """Measure our server with listeners who each ask for a sentence when one has been heard."""
+    rows: list[Row] = []
+    target = sentence_target(server.url, model, is_streaming=True)
+    for listeners in args.listeners:
+        rate = listeners / _SENTENCE_S
+        job = BenchJob(
+            target,
+            [rate],
+            is_open=True,
+            num_requests=max(4, round(rate * args.seconds)),
+            num_warm_up=0,
+            seed=30_000 + listeners,
+            timeout_s=600,
+        )
+        figures = measure(job)[0]
+        row: Row = {"server": name, "mode": "paced", "clients": listeners, **figures}
+        row |= {"rss_gib": round(server.rss_gib(), 2)}
+        rows.append(row)
+        print(
+            f"{name} paced {listeners}: first audio {figures['ttfa_ms']}, underruns "
+            f"{figures.get('underruns')}, {figures['num_good']}/{figures['num_requests']}",
+            flush=True,
+        )
     return rows
 
 

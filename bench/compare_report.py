@@ -1,6 +1,7 @@
 """What a comparison came to: one JSON file, a table in Markdown, a picture."""
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,8 @@ def write_report(
     prefix.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({**settings, "rows": list(rows)}, ensure_ascii=False, indent=1)
     prefix.with_suffix(".json").write_text(content + "\n", encoding="utf-8")
-    table = markdown(rows, baseline)
+    facts = "; ".join(f"{name} {value}" for name, value in settings.items())
+    table = f"{markdown(rows, baseline)}\n{facts}\n"
     prefix.with_suffix(".md").write_text(table, encoding="utf-8")
     plot(prefix.with_suffix(".png"), rows)
     return table
@@ -86,13 +88,19 @@ def _speed(row: Row) -> float:
     return speed
 
 
-def _percentile(row: Row, group: str, name: str) -> str:
+def _value(row: Row, group: str, name: str) -> float:
     values = row[group]
-    if not isinstance(values, dict) or name not in values:
+    assert isinstance(values, dict)
+    return float(values.get(name, "nan"))
+
+
+def _percentile(row: Row, group: str, name: str) -> str:
+    value = _value(row, group, name)
+    if math.isnan(value):
         return ""
     if group == "real_time_factor":
-        return f"{values[name]:.3f}"
-    return f"{values[name]:.0f} ms" if values[name] < 10_000 else f"{values[name] / 1000:.1f} s"
+        return f"{value:.3f}"
+    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
 
 
 def plot(path: Path, rows: Sequence[Row]) -> None:
@@ -105,8 +113,8 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
         whole = [row for row in rows if row["server"] == server and row["mode"] == "whole"]
         streams = [row for row in rows if row["server"] == server and row["mode"] == "stream"]
         left.plot([r["clients"] for r in whole], [_speed(r) for r in whole], "o-", label=server)
-        heard = [(r["clients"], r["ttfa_ms"]["p50"]) for r in streams if r["ttfa_ms"]]
-        right.plot([one for one, _ in heard], [ms for _, ms in heard], "o-", label=server)
+        first_ms = [_value(row, "ttfa_ms", "p50") for row in streams]
+        right.plot([r["clients"] for r in streams], first_ms, "o-", label=server)
     left.set(title="whole answers", xlabel="clients", ylabel="seconds of audio per second")
     right.set(title="streams", xlabel="clients", ylabel="first audio, p50, ms")
     for side in (left, right):

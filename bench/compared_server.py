@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -46,7 +47,7 @@ class ComparedServer:
             start_new_session=True,
         )
 
-    def __enter__(self) -> "ComparedServer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -15,6 +15,7 @@ import json
 import runpy
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 # Upstream's settings and the directories of their encoders; the first is upstream's spelling.
@@ -100,48 +101,44 @@ def replace_torchcodec() -> None:
         return
     import soundfile
     import torch
-    import torchaudio
 
     def load(path: str) -> tuple[object, int]:
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
         return torch.from_numpy(samples.T.copy()), rate_hz
 
-    torchaudio.load = load
+    vars(import_module("torchaudio"))["load"] = load
 
 
 def replace_jieba_fast() -> None:
     """Let jieba stand for its faster twin."""
     if importlib.util.find_spec("jieba_fast"):
         return
-    import jieba
-    import jieba.posseg
-
-    sys.modules.update({"jieba_fast": jieba, "jieba_fast.posseg": jieba.posseg})
+    for name in ("jieba", "jieba.posseg"):
+        sys.modules[name.replace("jieba", "jieba_fast")] = import_module(name)
 
 
 def replace_nltk_data(directory: Path) -> None:
     """Give NLTK the least that the English frontend looks for, unless it has the real data."""
-    import nltk
-
+    data = import_module("nltk.data")
     try:
-        nltk.data.find("taggers/averaged_perceptron_tagger_eng/")
+        data.find("taggers/averaged_perceptron_tagger_eng/")
     except LookupError:
-        nltk.data.path.insert(0, str(directory))
+        data.path.insert(0, str(directory))
     else:
         return
     name = "averaged_perceptron_tagger_eng"
     tagger = directory / "taggers" / name
     tagger.mkdir(parents=True)
-    for part, content in (("weights", {}), ("tagdict", {}), ("classes", ["NN"])):
-        (tagger / f"{name}.{part}.json").write_text(json.dumps(content))
+    for part, content in (("weights", "{}"), ("tagdict", "{}"), ("classes", '["NN"]')):
+        (tagger / f"{name}.{part}.json").write_text(content)
     for path, entries in (
         ("taggers/averaged_perceptron_tagger.zip", {"averaged_perceptron_tagger/none": ""}),
         ("corpora/cmudict.zip", {"cmudict/": "", "cmudict/cmudict": "A 1 AH0\n"}),
     ):
         (directory / path).parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(directory / path, "w") as archive:
-            for entry, content in entries.items():
-                archive.writestr(entry, content)
+            for entry, text in entries.items():
+                archive.writestr(entry, text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from sovits_serve.bench.load import Target
 from sovits_serve.bench.player import play
 from sovits_serve.bench.report import percentiles
+from sovits_serve.bench.run import BenchJob, measure
 from sovits_serve.bench.texts import LANGUAGES, LENGTHS, Language, Length, texts
 from sovits_serve.bench.wav import NotWav, WavStream
 from sovits_serve.cli import app
@@ -136,6 +137,19 @@ def test_whole_answers_are_drawn_and_printed(server: ServerProcess, tmp_path: Pa
     assert "audio-s/s" in result.stdout
     assert len(json.loads(result.stdout.splitlines()[-1])["runs"]) == 2
     assert picture.read_bytes().startswith(PNG)
+
+
+@pytest.mark.e2e
+def test_a_load_can_go_on_for_a_time(server: ServerProcess) -> None:
+    """Every client asks until the time is over, and what was asked by then is answered."""
+    job = BenchJob(Target(server.url, voice="alice"), [3], seconds=1.0, num_requests=1)
+    figures = measure(job)[0]
+
+    assert figures["num_good"] == figures["num_requests"]
+    assert isinstance(figures["num_requests"], int)
+    assert figures["num_requests"] >= 3
+    assert isinstance(figures["wall_s"], float)
+    assert figures["wall_s"] >= 1.0
 
 
 @pytest.mark.e2e

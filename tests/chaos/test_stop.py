@@ -160,7 +160,7 @@ def test_workers_roll_without_a_failed_request(start_server: StartServer) -> Non
 def test_stop_amid_hostile_clients(start_server: StartServer) -> None:
     """Clients that do not read do not hold up the end for much longer than requests may take."""
     options = ("--drain-timeout-s", "2", "--send-timeout-s", "300")
-    server = start_server(*options, *EAGER, switches={"SECONDS_PER_PHONEME": 1})
+    server = start_server(*options, *EAGER, switches={"SECONDS_PER_PHONEME": 0.5})
     server.wait_ready()
     warm_up(server)
     before = server.metric("requests_admitted_total")
