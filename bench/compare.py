@@ -12,6 +12,7 @@ Servers run one after the other. Writes PREFIX.json, PREFIX.md and PREFIX.png.
 import argparse
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ Row = dict[str, object]
 def main() -> None:
     """Measure every server and write the report."""
     args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end, too
     with _model(args) as model:
         num_tokens = args.upstream_tokens or _mean_tokens()
         settings: Row = {"command": " ".join(sys.argv), "upstream_tokens": num_tokens}
@@ -73,7 +75,13 @@ def _arguments() -> argparse.Namespace:
     add("--ours", action="append", metavar="NAME=OPTIONS", help="our server with these options")
     add("--clients", type=int, nargs="*", default=[1, 8], help="not streaming")
     add("--stream-clients", type=int, nargs="*", default=[1])
-    add("--listeners", type=int, nargs="*", default=[], help="streams at random moments, in real time")
+    add(
+        "--listeners",
+        type=int,
+        nargs="*",
+        default=[],
+        help="streams at random moments, in real time",
+    )
     add("--seconds", type=float, default=20.0, help="of each row, and the answers under way then")
     add("--warm-up", type=int, default=2, help="requests before the first row of each mode")
     add("--upstream", type=Path, help="checkout of GPT-SoVITS; without: ours alone")

@@ -111,12 +111,15 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
     left, right = figure.subplots(1, 2)
     for server in dict.fromkeys(str(row["server"]) for row in rows):
         whole = [row for row in rows if row["server"] == server and row["mode"] == "whole"]
-        streams = [row for row in rows if row["server"] == server and row["mode"] == "stream"]
-        left.plot([r["clients"] for r in whole], [_speed(r) for r in whole], "o-", label=server)
+        heard = [r for r in rows if r["server"] == server and r["mode"] in {"stream", "paced"}]
+        streams = sorted(heard, key=lambda row: float(str(row["clients"])))
+        if whole:
+            left.plot([r["clients"] for r in whole], [_speed(r) for r in whole], "o-", label=server)
         first_ms = [_value(row, "ttfa_ms", "p50") for row in streams]
-        right.plot([r["clients"] for r in streams], first_ms, "o-", label=server)
+        if streams:
+            right.plot([r["clients"] for r in streams], first_ms, "o-", label=server)
     left.set(title="whole answers", xlabel="clients", ylabel="seconds of audio per second")
-    right.set(title="streams", xlabel="clients", ylabel="first audio, p50, ms")
+    right.set(title="streams", xlabel="listeners", ylabel="first audio, p50, ms")
     for side in (left, right):
         side.set(xscale="log", yscale="log")
         side.grid(alpha=0.3, which="both")

@@ -44,7 +44,6 @@ class ComparedServer:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            start_new_session=True,
         )
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +72,9 @@ def main() -> None:
     with UpstreamServer(upstream, args.port) as server:
         seconds = server.wait_until_ready()
         print(f"{server.url}, ready after {seconds:.1f} s", flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(1)
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":
