@@ -93,6 +93,9 @@ def check_value(declared: "Field[Any]", value: object) -> None:
         )
 
 
+_LEAST_EARLY_TOKENS = 8  # of fewer, nothing would be left to send
+
+
 @dataclass(frozen=True)
 class EngineConfig:
     """What one engine may use, and how it batches."""
@@ -159,6 +162,13 @@ class EngineConfig:
     first_window_frames: int = setting(
         8, "first audio window of a streaming request, in 20 ms frames", minimum=4, maximum=3000
     )
+    early_tokens: int = setting(
+        0,
+        "a stream's first audio is made of so many tokens (25 a second) instead of the whole "
+        "segment: much sooner, but not sample for sample what the whole would be; 0: off",
+        minimum=0,
+        maximum=1000,
+    )
     max_window_frames: int = setting(
         400, "longest audio window, in 20 ms frames", minimum=4, maximum=3000
     )
@@ -181,6 +191,10 @@ class EngineConfig:
     def __post_init__(self) -> None:
         """Check every setting against its declaration."""
         check_settings(self)
+        if 0 < self.early_tokens < _LEAST_EARLY_TOKENS:
+            raise ConfigError(
+                f"early_tokens: {self.early_tokens} is not 0, and below {_LEAST_EARLY_TOKENS}"
+            )
         if self.first_window_frames > self.max_window_frames:
             raise ConfigError(
                 f"first_window_frames: {self.first_window_frames} is more than "

@@ -1,6 +1,7 @@
 """The scheduler against a fake runner: order, fairness, endings, under random schedules."""
 
 import dataclasses
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -403,3 +404,78 @@ def test_pauses_are_no_silence() -> None:
     scheduler.add(make_request("calm", [1], pause_s=10.0))
 
     assert isinstance(drain(scheduler, runner)[-1], Finished)
+
+
+EARLY = dataclasses.replace(LIMITS, early_tokens=8)
+
+
+@pytest.mark.parametrize("lengths", [[20], [9, 20, 17], [3, 20]])
+def test_an_early_stream_is_heard_before_its_tokens_are_there(lengths: list[int]) -> None:
+    """Audio leaves while tokens are drawn, every frame once and in order."""
+    scheduler, runner = Scheduler(EARLY, GEOMETRY), FakeRunner()
+    scheduler.add(make_request("a", lengths, is_streaming=True))
+    messages: list[Message] = []
+    was_early = False
+    while scheduler.has_work():
+        new = step(scheduler, runner)
+        is_heard = any(isinstance(message, AudioChunk) for message in new)
+        was_early = was_early or (is_heard and bool(scheduler.running))
+        messages += new
+
+    assert was_early
+    assert pcm_of(messages, "a") == expected_pcm(lengths)
+    assert messages[-1] == Finished("a", len(expected_pcm(lengths)) // 2, tuple(lengths))
+
+
+def test_only_a_stream_at_normal_speed_is_early() -> None:
+    """Whole answers, other speeds and segments that are not due wait for their tokens."""
+    for is_streaming, speed, lengths in (
+        (False, 1.0, [20]),
+        (True, 1.5, [20]),
+        (True, 1.0, [20, 20]),
+    ):
+        scheduler, runner = Scheduler(EARLY, GEOMETRY), FakeRunner()
+        request = make_request("a", lengths, is_streaming=is_streaming)
+        scheduler.add(msgspec.structs.replace(request, speed=speed))
+        for _ in range(19):
+            batch = scheduler.schedule()
+            early = [window for window in batch.windows if window.sequence in scheduler.running]
+            assert all(window.sequence.index == 0 for window in early)
+            assert not early or (is_streaming and speed == 1.0)
+            scheduler.update(batch, runner.execute(batch))
+
+
+def test_an_early_stream_asks_for_twice_the_tokens_each_time() -> None:
+    """The latent is made anew only when there is as much again, however slow tokens come."""
+    limits = dataclasses.replace(
+        EARLY, max_tokens=200, max_audio_frames=1000, max_window_frames=400
+    )
+    scheduler, runner = Scheduler(limits, GEOMETRY), FakeRunner()
+    scheduler.add(make_request("a", [120], is_streaming=True))
+    made: list[int] = []
+    while scheduler.has_work():
+        batch = scheduler.schedule()
+        made += [window.num_tokens for window in batch.windows]
+        scheduler.update(batch, runner.execute(batch))
+
+    sizes = list(dict.fromkeys(made))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 120
+    assert all(later >= 2 * size for size, later in pairwise(sizes[:-1]))
+
+
+def test_an_early_stream_that_is_aborted_leaves_nothing() -> None:
+    """An abort between its windows ends it, and what was asked for is dropped."""
+    scheduler, runner = Scheduler(EARLY, GEOMETRY), FakeRunner()
+    scheduler.add(make_request("a", [20], is_streaming=True))
+    for _ in range(12):
+        step(scheduler, runner)
+    batch = scheduler.schedule()
+    scheduler.abort("a")
+
+    messages = scheduler.update(batch, runner.execute(batch))
+
+    assert messages == [Aborted("a")]
+    assert not scheduler.running
+    assert not scheduler.decoding
+    assert not scheduler.has_work()

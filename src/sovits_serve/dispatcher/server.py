@@ -23,7 +23,7 @@ _MAX_HELLO_BYTES = 4096
 # What may wait for a peer of each role before it counts as one that does not read. Engines are sent
 # recordings, and look at their socket between steps only.
 _MAX_UNSENT_BYTES: dict[Role, int] = {
-    "worker": 64 * 2**20,
+    "worker": 256 * 2**20,  # a GPU makes 100 MB of audio a second
     "engine": 256 * 2**20,
     "supervisor": 256 * 2**20,  # a Keepsake holds a recording
 }

@@ -10,16 +10,19 @@ from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from sovits_serve.audio.postprocess import PcmArray
 from sovits_serve.engine.batch import NOT_FINITE, AudioWindow
 from sovits_serve.engine.random_stream import normal
 from sovits_serve.engine.request import Sequence
 from sovits_serve.errors import SynthesisError
 from sovits_serve.models.sovits.model import SovitsModel
+from sovits_serve.protocol.messages import SynthesisRequest
 
 if TYPE_CHECKING:
     from sovits_serve.engine.audio_graphs import LatentGraphs
@@ -38,6 +41,15 @@ class DecoderState:
 
     z: Tensor
     style: Tensor
+    num_tokens: int  # what it was made of
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """What would follow a window that was sent."""
+
+    samples: PcmArray
+    num_tokens: int
 
 
 @dataclass(frozen=True)
@@ -76,58 +88,61 @@ class AudioDecoder:
         self._fast = fast
         self._step = 1 if device.type == "cuda" and fast is None else _LENGTH_STEP
         self._states: dict[tuple[str, int], DecoderState] = {}
+        self._tails: dict[tuple[str, int], _Tail] = {}
 
     def __len__(self) -> int:
         """Return how many sequences have a latent."""
         return len(self._states)
 
-    def has_latent(self, sequence: Sequence) -> bool:
-        """Return whether ``begin`` has run for a sequence."""
-        return sequence.key in self._states
+    def has_latent(self, window: AudioWindow) -> bool:
+        """Return whether ``begin`` has run for the tokens that a window is made of."""
+        state = self._states.get(window.sequence.key)
+        return state is not None and state.num_tokens == window.num_tokens
 
     def drop(self, sequence: Sequence) -> None:
         """Forget a sequence; one that is not known is left alone."""
         self._states.pop(sequence.key, None)
+        self._tails.pop(sequence.key, None)
 
-    def begin(self, sequences: Rows[Sequence], styles: Rows[Tensor]) -> None:
-        """Encode the latents of sequences whose tokens are complete, as one batch.
+    def begin(self, windows: Rows[AudioWindow], styles: Rows[Tensor]) -> None:
+        """Encode the latents that windows are cut from, as one batch.
 
         Args:
-            sequences: rows with ``tokens`` and ``num_frames`` known.
+            windows: of different sequences.
             styles: one (D_style) each.
         """
-        z = self._graph_latents(sequences, styles)
+        z = self._graph_latents(windows, styles)
         if z is None:
-            z = self._latents(sequences, styles)
-        for row, (sequence, style) in enumerate(zip(sequences, styles, strict=True)):
-            frames = sequence.num_frames
-            self._states[sequence.key] = DecoderState(z[row, :, :frames].clone(), style)
+            z = self._latents(windows, styles)
+        for row, (window, style) in enumerate(zip(windows, styles, strict=True)):
+            own = z[row, :, : window.num_latent_frames].clone()
+            self._states[window.sequence.key] = DecoderState(own, style, window.num_tokens)
 
-    def _graph_latents(self, sequences: Rows[Sequence], styles: Rows[Tensor]) -> Tensor | None:
+    def _graph_latents(self, windows: Rows[AudioWindow], styles: Rows[Tensor]) -> Tensor | None:
         """Return latents (at least B, inter, T) from a graph; None if there is none."""
         graphs = self._fast.latents if self._fast is not None else None
-        if graphs is None or any(s.request.message.speed != 1 for s in sequences):
+        if graphs is None or any(_message(window).speed != 1 for window in windows):
             return None
-        tokens = [sequence.tokens for sequence in sequences]
-        phones = [sequence.text.phone_ids for sequence in sequences]
+        tokens = [_tokens(window) for window in windows]
+        phones = [window.sequence.text.phone_ids for window in windows]
         if not graphs.fits(tokens, phones):
             return None
-        return graphs(tokens, phones, styles, self._scaled_noise(sequences))
+        return graphs(tokens, phones, styles, self._scaled_noise(windows))
 
-    def _latents(self, sequences: Rows[Sequence], styles: Rows[Tensor]) -> Tensor:
-        tokens = [torch.tensor(sequence.tokens) for sequence in sequences]
-        phones = [torch.tensor(sequence.text.phone_ids) for sequence in sequences]
+    def _latents(self, windows: Rows[AudioWindow], styles: Rows[Tensor]) -> Tensor:
+        tokens = [torch.tensor(_tokens(window)) for window in windows]
+        phones = [torch.tensor(window.sequence.text.phone_ids) for window in windows]
         latents = self._sovits.encode_latent(
             _padded(tokens, self._step).to(self._device),
             _lengths(tokens),
             _padded(phones, self._step).to(self._device),
             _lengths(phones),
             torch.stack(list(styles)),
-            speeds=[sequence.request.message.speed for sequence in sequences],
-            noise=self._scaled_noise(sequences),
+            speeds=[_message(window).speed for window in windows],
+            noise=self._scaled_noise(windows),
             noise_scale=1.0,
         )
-        frames = [sequence.num_frames for sequence in sequences]
+        frames = [window.num_latent_frames for window in windows]
         assert latents.lengths.tolist() == frames, (latents.lengths, frames)
         return latents.z
 
@@ -156,8 +171,8 @@ class AudioDecoder:
             lengths = lengths.to(self._device, non_blocking=True)  # else the host would wait
             samples = self._fast.generate(z.to(self._sovits.dtype), lengths, style)
         for window in windows:
-            if window.start + window.num_frames == window.sequence.num_frames:
-                self.drop(window.sequence)
+            if window.is_last:
+                self._states.pop(window.sequence.key, None)
         return PendingAudio(windows, begins, _to_int16(samples), samples.isfinite().all(1))
 
     def finish(
@@ -177,12 +192,32 @@ class AudioDecoder:
         results: list[bytes | SynthesisError] = []
         for row, (window, begin) in enumerate(zip(pending.windows, pending.begins, strict=True)):
             first = (window.start - begin) * per_frame
-            samples = rows[row, first : first + window.num_frames * per_frame]
+            last = first + window.num_frames * per_frame
+            samples = self._joined(window, rows[row, first:last], rows[row, last:][:per_frame])
             if finite[row]:
                 results.append(samples.astype("<i2", copy=False).tobytes())
             else:
                 results.append(SynthesisError(f"the decoder's samples are {NOT_FINITE}"))
         return results
+
+    def _joined(self, window: AudioWindow, samples: PcmArray, behind: PcmArray) -> PcmArray:
+        """Fade over from audio that fewer tokens were known for, and keep what a fade will need.
+
+        Args:
+            window: what the samples are.
+            samples: int16 (T), the window's own.
+            behind: int16 (a frame or less), what follows it if no more tokens come.
+        """
+        tail = self._tails.pop(window.sequence.key, None)
+        if tail is not None and tail.num_tokens != window.num_tokens:
+            length = min(len(tail.samples), len(samples))
+            weight = (np.arange(length, dtype=np.float32) + 0.5) / length
+            faded = samples.copy()
+            faded[:length] = samples[:length] * weight + tail.samples[:length] * (1 - weight)
+            samples = faded
+        if not window.is_last:
+            self._tails[window.sequence.key] = _Tail(behind.copy(), window.num_tokens)
+        return samples
 
     def _frame_step(self, slices: Rows[Tensor]) -> int:
         if self._step == 1:
@@ -191,39 +226,37 @@ class AudioDecoder:
         steps = (step for step, up_to in _FRAME_STEPS if longest <= up_to)
         return next(steps, _FRAME_STEP)
 
-    def _scaled_noise(self, sequences: Rows[Sequence]) -> Tensor:
-        scales = [sequence.request.message.noise_scale for sequence in sequences]
-        noise = self._noise(sequences)
+    def _scaled_noise(self, windows: Rows[AudioWindow]) -> Tensor:
+        scales = [_message(window).noise_scale for window in windows]
+        noise = self._noise(windows)
         if len(set(scales)) == 1:
             return noise * scales[0]
         return noise * torch.tensor(scales).to(self._device, non_blocking=True)[:, None, None]
 
-    def _noise(self, sequences: Rows[Sequence]) -> Tensor:
+    def _noise(self, windows: Rows[AudioWindow]) -> Tensor:
         """Return unit normal noise (B, inter, T_frames), a function of seed, segment and frame."""
         channels = self._sovits.dims.inter_channels
         step = self._step * self._sovits.spec.frames_per_token
+        names = [
+            (_message(window).sampling.seed, window.sequence.index, window.num_latent_frames)
+            for window in windows
+        ]
         if self._fast is not None:
-            frames = max(sequence.num_frames for sequence in sequences)
-            return self._fast.noise(
-                [(_seed(sequence), sequence.index, sequence.num_frames) for sequence in sequences],
-                -(-frames // step) * step,
-            )
+            longest = max(frames for _, _, frames in names)
+            return self._fast.noise(names, -(-longest // step) * step)
         rows = [
-            normal(
-                _seed(sequence),
-                sequence.index,
-                start_frame=0,
-                num_frames=sequence.num_frames,
-                channels=channels,
-                device=self._device,
-            ).T
-            for sequence in sequences
+            normal(seed, segment, 0, frames, channels, device=self._device).T
+            for seed, segment, frames in names
         ]
         return _padded(rows, step).transpose(1, 2)
 
 
-def _seed(sequence: Sequence) -> int:
-    return sequence.request.message.sampling.seed
+def _message(window: AudioWindow) -> SynthesisRequest:
+    return window.sequence.request.message
+
+
+def _tokens(window: AudioWindow) -> list[int]:
+    return window.sequence.tokens[: window.num_tokens]
 
 
 def _padded(rows: Rows[Tensor], step: int) -> Tensor:

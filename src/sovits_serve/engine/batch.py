@@ -11,11 +11,25 @@ NOT_FINITE = "not finite; try float32"
 
 @dataclass(frozen=True, eq=False)
 class AudioWindow:
-    """A stretch of one sequence's audio to decode: frames [start, start + num_frames)."""
+    """A stretch of one sequence's audio to decode: frames [start, start + num_frames).
+
+    Attributes:
+        num_tokens: how many of the sequence's tokens the audio is made of: all, or with
+            ``early_tokens`` those that there are.
+        num_latent_frames: how many frames those tokens become.
+    """
 
     sequence: Sequence
     start: int
     num_frames: int
+    num_tokens: int
+    num_latent_frames: int
+
+    @property
+    def is_last(self) -> bool:
+        """Return whether no audio of the sequence follows."""
+        is_whole = self.num_latent_frames == self.sequence.num_frames
+        return is_whole and self.start + self.num_frames == self.num_latent_frames
 
 
 @dataclass(frozen=True)

@@ -113,18 +113,18 @@ class GraphRunner:
             self._audio_stream.wait_stream(torch.cuda.current_stream(self._device))
 
     def _launch_windows(self, windows: Rows[AudioWindow], results: StepResults) -> None:
-        def begin(sequences: Rows[Sequence]) -> None:
-            styles = [self._conditionings[s.key[0]].style for s in sequences]
-            self._audio.begin(sequences, styles)
+        def begin(rows: Rows[AudioWindow]) -> None:
+            styles = [self._conditionings[w.sequence.key[0]].style for w in rows]
+            self._audio.begin(rows, styles)
 
         def decode(rows: Rows[AudioWindow]) -> None:
             audio = self._audio.launch(rows)
             self._pending.append(_AudioRound(audio, Download(audio.pcm), Download(audio.is_finite)))
 
-        fresh = [w.sequence for w in windows if not self._audio.has_latent(w.sequence)]
+        fresh = [window for window in windows if not self._audio.has_latent(window)]
         attempt([fresh], begin, _owner_of, results)
         live = [w for w in windows if w.sequence.key[0] not in results.failures]
-        attempt([live], decode, lambda window: window.sequence.key[0], results)
+        attempt([live], decode, _owner_of, results)
 
     def _collect_audio(self, results: StepResults, *, must_wait: bool) -> None:
         while self._pending and (must_wait or self._pending[0].is_finite.is_done()):
@@ -167,5 +167,5 @@ def _request_of(request: Request) -> str:
     return request.request_id
 
 
-def _owner_of(sequence: Sequence) -> str:
-    return sequence.key[0]
+def _owner_of(window: AudioWindow) -> str:
+    return window.sequence.key[0]

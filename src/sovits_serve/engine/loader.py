@@ -297,6 +297,7 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
         first_window_frames=config.first_window_frames,
         max_window_frames=frames,
         max_tokens=models.t2s.dims.early_stop_tokens,
+        early_tokens=config.early_tokens,
         tokens_per_phoneme=models.t2s.dims.tokens_per_phoneme,
     )
     geometry = AudioGeometry(

@@ -116,9 +116,9 @@ class ModelRunner:
         attempt([rows], draw, _sequence_of, results, can_split=False)
 
     def _windows(self, windows: Rows[AudioWindow], results: StepResults) -> None:
-        def begin(sequences: Rows[Sequence]) -> None:
-            styles = [self._conditionings[s.key[0]].style for s in sequences]
-            self._audio.begin(sequences, styles)
+        def begin(rows: Rows[AudioWindow]) -> None:
+            styles = [self._conditionings[w.sequence.key[0]].style for w in rows]
+            self._audio.begin(rows, styles)
 
         def decode(rows: Rows[AudioWindow]) -> None:
             for window, pcm in zip(rows, self._audio.decode(rows), strict=True):
@@ -127,10 +127,10 @@ class ModelRunner:
                 else:
                     results.pcm[window.sequence.key] = pcm
 
-        fresh = [w.sequence for w in windows if not self._audio.has_latent(w.sequence)]
-        attempt([fresh], begin, _sequence_of, results)
+        fresh = [window for window in windows if not self._audio.has_latent(window)]
+        attempt([fresh], begin, _owner_of, results)
         live = [w for w in windows if w.sequence.key[0] not in results.failures]
-        attempt([live], decode, lambda window: window.sequence.key[0], results)
+        attempt([live], decode, _owner_of, results)
 
     # Tensors.
 
@@ -209,3 +209,7 @@ def _request_of(request: Request) -> str:
 
 def _sequence_of(sequence: Sequence) -> str:
     return sequence.key[0]
+
+
+def _owner_of(window: AudioWindow) -> str:
+    return window.sequence.key[0]

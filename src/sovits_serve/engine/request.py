@@ -51,6 +51,7 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     num_frames: int = 0  # known once all tokens are
     num_frames_decoded: int = 0
+    num_tokens_voiced: int = 0  # tokens that its latest audio was made of
     num_frames_asked: int = 0  # of a window that is being decoded; 0: none is
     pending_pcm: list[bytes] = field(default_factory=list)
     is_heard: bool = False  # its first audio has been sent

@@ -33,6 +33,8 @@ from sovits_serve.protocol.messages import (
 
 # A request that does not stream is as urgent as a stream that runs dry this much later.
 _BATCH_SLACK_S = 30.0
+# With ``early_tokens``: what is made of the last frames before more tokens are known is not sent.
+EARLY_MARGIN_FRAMES = 8
 # How many segments past the one whose audio is due a request may have begun, per slot.
 _AHEAD_PER_SLOT = 2
 
@@ -49,6 +51,7 @@ class SchedulerLimits:
     first_window_frames: int
     max_window_frames: int
     max_tokens: int
+    early_tokens: int = 0  # not 0: a stream's first audio is made of so many tokens
     tokens_per_phoneme: int = 0  # not 0: decides the length of a segment, whatever is drawn
 
 
@@ -143,14 +146,14 @@ class Scheduler:
         for sequence in self.running.copy():
             if sequence.key in results.tokens and not sequence.request.is_closed:
                 self._take_tokens(sequence, results.tokens[sequence.key])
-        for sequence in self.decoding.copy():
+        for sequence in self._voiced():
             if sequence.key in results.pcm and not sequence.request.is_closed:
                 self._take_audio(sequence, results.pcm[sequence.key])
         return self.take_messages()
 
     def fail(self, batch: Batch, error: ServingError) -> None:
         """End every request of a batch whose results are lost."""
-        asked = [sequence for sequence in self.decoding if sequence.num_frames_asked]
+        asked = [sequence for sequence in self._voiced() if sequence.num_frames_asked]
         sequences = *batch.prefill, *batch.decode, *asked
         for request in (*batch.prepare, *(sequence.request for sequence in sequences)):
             self._fail(request.request_id, error)
@@ -258,11 +261,14 @@ class Scheduler:
     def _pick_windows(self) -> list[AudioWindow]:
         picked: list[AudioWindow] = []
         frames = 0
-        idle = [sequence for sequence in self.decoding if not sequence.num_frames_asked]
-        if len(self.decoding) - len(idle) > self.limits.max_audio_rows:
+        voiced = self._voiced()
+        idle = [sequence for sequence in voiced if not sequence.num_frames_asked]
+        if len(voiced) - len(idle) > self.limits.max_audio_rows:
             return []  # what waits meanwhile makes a fuller batch
         for sequence in sorted(idle, key=self._urgency):
             window = self._next_window(sequence)
+            if window is None:
+                continue
             if picked and not self._fits(window, picked, frames):
                 continue
             picked.append(window)
@@ -288,20 +294,49 @@ class Scheduler:
         played = request.num_samples / self.geometry.sample_rate_hz
         return request.first_audio_s + played, sequence.index
 
-    def _next_window(self, sequence: Sequence) -> AudioWindow:
+    def _voiced(self) -> list[Sequence]:
+        """Return sequences whose audio can be made: all tokens known, or enough for a listener."""
+        if not self.limits.early_tokens:
+            return self.decoding.copy()
+        return [*self.decoding, *filter(self._can_be_early, self.running)]
+
+    def _can_be_early(self, sequence: Sequence) -> bool:
+        request = sequence.request
+        return (
+            request.message.is_streaming
+            and request.message.speed == 1
+            and sequence.index == request.next_segment
+            and len(sequence.tokens) >= self.limits.early_tokens
+        )
+
+    def _next_window(self, sequence: Sequence) -> AudioWindow | None:
+        done, frames, num_tokens = sequence.num_frames_decoded, sequence.num_frames, 0
+        end = frames
+        if sequence.state is SequenceState.RUNNING:
+            # Frames near the end change most with the tokens that follow: they wait. Then as much
+            # again as there was, for each time costs a pass over all tokens.
+            per_token = self.geometry.frames_per_token
+            num_tokens = sequence.num_tokens_voiced
+            if num_tokens * per_token - EARLY_MARGIN_FRAMES <= done:
+                num_tokens = len(sequence.tokens)
+                if num_tokens < 2 * sequence.num_tokens_voiced:
+                    return None
+            frames = num_tokens * per_token
+            end = frames - EARLY_MARGIN_FRAMES
         limit = self.limits.max_window_frames
-        done = sequence.num_frames_decoded
         if sequence.request.message.is_streaming:
             # Small while the listener waits, then as long as what is already there.
             limit = min(limit, max(self.limits.first_window_frames, done))
-        return AudioWindow(sequence, done, min(limit, sequence.num_frames - done))
+        num_tokens = num_tokens or len(sequence.tokens)
+        sequence.num_tokens_voiced = num_tokens
+        return AudioWindow(sequence, done, min(limit, end - done), num_tokens, frames)
 
     def _take_audio(self, sequence: Sequence, pcm: bytes) -> None:
         sequence.pending_pcm.append(pcm)
         sequence.num_frames_decoded += sequence.num_frames_asked
         sequence.num_frames_asked = 0
         sequence.is_silent = sequence.is_silent and pcm == bytes(len(pcm))
-        if sequence.num_frames_decoded == sequence.num_frames:
+        if sequence.num_frames_decoded == sequence.num_frames:  # 0 while tokens are missing
             if sequence.is_silent:  # pauses are added later: this was to be speech
                 error = SynthesisError(f"segment {sequence.index}: the model made only silence")
                 self._fail(sequence.request.request_id, error)
