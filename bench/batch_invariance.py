@@ -17,7 +17,7 @@ import workloads
 from sovits_serve.checkpoints.locate import locate_model
 from sovits_serve.config import EngineConfig
 from sovits_serve.engine.core import EngineCore
-from sovits_serve.engine.loader import build_engine, load_models
+from sovits_serve.engine.loader import build_engine, load_models, resolve
 from sovits_serve.models.bundle import Models
 from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.protocol.messages import SynthesisRequest
@@ -61,7 +61,7 @@ def compare(models: Models, args: argparse.Namespace, dtype: str, mode: str) -> 
         workloads.request(seed, num_tokens=args.tokens, voice=seed % 4)
         for seed in range(args.requests)
     ]
-    engine = build_engine(models, config)
+    engine = build_engine(models, resolve(config))
     begin = time.perf_counter()
     together = run(engine, requests)
     together_s = time.perf_counter() - begin

@@ -82,7 +82,7 @@ def serve(args: argparse.Namespace) -> None:
 
     from sovits_serve.checkpoints.locate import locate_model
     from sovits_serve.config import EngineConfig
-    from sovits_serve.engine.loader import build_engine, load_models
+    from sovits_serve.engine.loader import build_engine, load_models, resolve
 
     models = load_models(locate_model(args.directory), torch.device("cpu"), torch.float32)
     config = EngineConfig(
@@ -93,7 +93,7 @@ def serve(args: argparse.Namespace) -> None:
         reference_cache_bytes=1 << 20,
         max_sequence_length=512,
     )
-    engine = build_engine(models, config)
+    engine = build_engine(models, resolve(config))
     resident = []
     for number in range(args.requests):
         # A new recording every tenth request, so that the reference cache turns over.

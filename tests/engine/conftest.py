@@ -8,9 +8,6 @@ from sovits_serve.checkpoints.random_model import write_random_model
 from sovits_serve.models.bundle import Models
 from sovits_serve.models.spec import ModelVersion
 from tests.fakes import load_tiny
-from tests.interpreter import use_interpreter
-
-use_interpreter()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,9 @@ import pytest
 
 from sovits_serve.builtin import builtin_model_directory
 from sovits_serve.config import EngineConfig
+from sovits_serve.engine.batch import AudioWindow
 from sovits_serve.engine.core import EngineCore
+from sovits_serve.engine.model_runner import ModelRunner
 from sovits_serve.errors import ConfigError
 from sovits_serve.models.bundle import Models
 from sovits_serve.protocol.messages import AudioChunk, SynthesisRequest
@@ -55,6 +57,26 @@ def test_answers_that_do_not_stream_are_not_changed(builtin: Models) -> None:
         request = msgspec.structs.replace(request, speed=speed)
 
         assert np.array_equal(speak(plain, request)[0], speak(early, request)[0])
+
+
+def test_what_comes_after_the_end_of_a_request_is_forgotten(builtin: Models) -> None:
+    """Audio that is read after its request has ended leaves nothing behind."""
+    engine = make_engine(builtin)
+    engine.add(make_request(0, max_tokens=MOST_TOKENS, is_streaming=True))
+    while not any(isinstance(message, AudioChunk) for message in engine.step()):
+        pass
+    (sequence,) = engine.scheduler.decoding
+    assert isinstance(engine.runner, ModelRunner)
+    decoder = engine.runner._audio
+    frames = sequence.num_frames
+    window = AudioWindow(sequence, sequence.num_frames_decoded, 4, len(sequence.tokens), frames)
+    pending = decoder.launch([window])
+
+    engine.abort(sequence.request.request_id)
+    decoder.finish(pending, pending.pcm, pending.is_finite)
+
+    assert not decoder._tails
+    assert not len(decoder)
 
 
 def test_too_few_tokens_are_refused() -> None:

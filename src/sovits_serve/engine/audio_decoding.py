@@ -208,6 +208,8 @@ class AudioDecoder:
             samples: int16 (T), the window's own.
             behind: int16 (a frame or less), what follows it if no more tokens come.
         """
+        if window.sequence.request.is_closed:  # while it was decoded: its name may be in use again
+            return samples
         tail = self._tails.pop(window.sequence.key, None)
         if tail is not None and tail.num_tokens != window.num_tokens:
             length = min(len(tail.samples), len(samples))

@@ -21,6 +21,7 @@ from sovits_serve.models.cuda.decode_kernels import (
     embed_kernel,
     linear_kernel,
 )
+from sovits_serve.models.cuda.device import limits_of
 from sovits_serve.models.cuda.graphs import record
 from sovits_serve.models.cuda.staging import Uploads
 from sovits_serve.models.spec import T2SDims
@@ -37,7 +38,7 @@ _NARROW, _BROAD = (16, 128, 1, 4), (64, 64, 4, 4)
 # Of attention: keys at a time, warps that read them, and how many times ahead they read.
 _BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 3
 # Up to so many rows, launch each kernel while the one before runs ("programmatic dependent
-# launch"): it hides what a launch costs; with many rows it only takes room.
+# launch"), where the device can: it hides what a launch costs; with many rows it only takes room.
 _EARLY_ROWS = 32
 
 
@@ -77,6 +78,7 @@ class GraphDecoder:
         self._model, self._layers, self._table = model, tuple(layers), table
         self._blocks = tuple(block for block in model.h.layers if isinstance(block, T2SBlock))
         self._device, self._hidden = weight.device, dims.hidden
+        self._has_early_launch = limits_of(weight.device).has_early_launch
         self._width = dims.hidden // dims.num_heads
         self._num_heads = dims.num_heads
         self._precision = "ieee" if weight.dtype is torch.float32 else "tf32"
@@ -165,7 +167,7 @@ class GraphDecoder:
         self._linear(self._logits, self._h, model.ar_predict_layer.weight, None, size, splits=1)
 
     def _early(self, size: int) -> dict[str, bool]:
-        is_early = size <= _EARLY_ROWS and self._device.type == "cuda"
+        is_early = size <= _EARLY_ROWS and self._has_early_launch
         return {"early": is_early, "launch_pdl": is_early}
 
     def _linear(

@@ -1,7 +1,5 @@
 """Files and settings to a running engine. "auto" becomes a device and a precision here."""
 
-import importlib.util
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,25 +10,21 @@ import torch
 from sovits_serve.checkpoints.load import load_sovits, load_state_dict, load_t2s
 from sovits_serve.checkpoints.locate import ModelFiles
 from sovits_serve.config import EngineConfig
-from sovits_serve.engine.conditioning import Conditioner
-from sovits_serve.engine.core import EngineCore, Runner
+from sovits_serve.engine.core import EngineCore
 from sovits_serve.engine.kv_cache import slot_bytes
 from sovits_serve.engine.memory import CPU_MAX_RUNNING, choose_max_running, memory_budget
-from sovits_serve.engine.model_runner import ModelRunner
 from sovits_serve.engine.request import ModelLimits
+from sovits_serve.engine.runner_choice import make_runner, resolve_kernels
 from sovits_serve.engine.scheduler import AudioGeometry, Scheduler, SchedulerLimits
 from sovits_serve.errors import CheckpointError, ConfigError
 from sovits_serve.models.bundle import Encoders, Models, Reuse
 from sovits_serve.models.kernels import use_exact_kernels
-from sovits_serve.models.reference.features import ReferenceRules
 from sovits_serve.models.reference.hubert import HubertEncoder
 from sovits_serve.models.reference.speaker import SpeakerEncoder
 from sovits_serve.models.sovits.model import SovitsModel
 from sovits_serve.models.spec import SPECS, ModelSpec, SymbolVersion
 from sovits_serve.models.t2s.model import T2SModel
 from sovits_serve.models.text_features.bert import BertFeatures
-
-_log = logging.getLogger(__name__)
 
 # Called with what is loaded next and the share of the whole that is done.
 Progress = Callable[[str, float], None]
@@ -52,7 +46,7 @@ class LoadedEngine:
 
 
 def resolve(config: EngineConfig) -> EngineConfig:
-    """Replace every "auto" by what this machine has.
+    """Replace every "auto" by what this machine has, but ``kernels`` where they are to be tried.
 
     Raises:
         ConfigError: the device does not exist, or cannot do what is asked of it.
@@ -79,11 +73,6 @@ def resolve(config: EngineConfig) -> EngineConfig:
     invariant = config.batch_invariant
     if invariant == "auto":
         invariant = "on" if is_cuda else "off"
-    kernels = config.kernels
-    if kernels == "auto":
-        kernels = "on" if is_cuda and importlib.util.find_spec("triton") else "off"
-    if kernels == "on" and not is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
-        raise ConfigError(f"kernels: on is for CUDA, not for {device}")
     rows = _CUDA_ROWS if is_cuda else _CPU_ROWS
     threads = config.num_threads or _usable_cores()
     return replace(
@@ -91,7 +80,7 @@ def resolve(config: EngineConfig) -> EngineConfig:
         device=device,
         dtype=dtype,
         batch_invariant=invariant,
-        kernels=kernels,
+        kernels=resolve_kernels(config.kernels, torch.device(device)),
         max_prefill_rows=config.max_prefill_rows or rows,
         max_audio_rows=config.max_audio_rows or rows,
         num_threads=threads,
@@ -279,8 +268,12 @@ def _num_bytes(module: torch.nn.Module) -> int:
 
 
 def build_engine(models: Models, config: EngineConfig) -> EngineCore:
-    """Build an engine from loaded models and a resolved config."""
-    assert "auto" not in (config.device, config.dtype, config.batch_invariant, config.kernels)
+    """Build an engine from loaded models and a resolved config.
+
+    Raises:
+        ConfigError: its memory cannot be had, or kernels are wanted and cannot be used.
+    """
+    assert "auto" not in (config.device, config.dtype, config.batch_invariant)
     assert config.max_running > 0
     assert config.max_prefill_rows > 0
     assert config.max_audio_rows > 0
@@ -305,7 +298,6 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
         models.sovits.dims.samples_per_frame,
         models.spec.sample_rate_hz,
     )
-    runner = _make_runner(models, config)
     model_limits = ModelLimits(
         num_phonemes=models.num_phonemes,
         max_sequence_length=config.max_sequence_length,
@@ -314,39 +306,7 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
         max_auxiliary=config.max_auxiliary,
         can_read_chinese=models.can_read_chinese,
     )
-    return EngineCore(Scheduler(limits, geometry), runner, model_limits)
-
-
-def _make_runner(models: Models, config: EngineConfig) -> Runner:
-    """Build what computes: the kernels of ``models.cuda``, or plain PyTorch."""
-    has_kernels = config.kernels == "on" and _can_use_kernels(models)
-    packed_bert = None
-    if has_kernels and models.bert is not None:
-        from sovits_serve.models.cuda.bert import PackedBert
-
-        packed_bert = PackedBert(models.bert)
-        packed_bert.capture()
-    conditioner = Conditioner(
-        models,
-        config.reference_cache_bytes,
-        rules=ReferenceRules(trim=config.long_reference == "trim"),
-        is_row_by_row=config.batch_invariant == "on",
-        encode_spans=packed_bert.encode if packed_bert is not None else None,
-    )
-    if not has_kernels:
-        return ModelRunner(models, conditioner, config)
-    from sovits_serve.engine.graph_runner import GraphRunner  # loads Triton
-
-    return GraphRunner(models, conditioner, config)
-
-
-def _can_use_kernels(models: Models) -> bool:
-    from sovits_serve.engine.graph_decoder import can_decode
-
-    if can_decode(models.t2s.dims):
-        return True
-    _log.warning("kernels: the T2S model's dimensions are no powers of two: plain PyTorch is used")
-    return False
+    return EngineCore(Scheduler(limits, geometry), make_runner(models, config), model_limits)
 
 
 def _check_fit(models: Models, files: ModelFiles) -> None:

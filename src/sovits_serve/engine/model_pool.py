@@ -71,7 +71,7 @@ class ModelPool:
         reuse = self._reuse(files, stamps, torch_dtype)
         models = load_models(files, device, torch_dtype, reuse=reuse, progress=progress)
         config = settle(config, models, self._budget_bytes, max_models=self._max_models)
-        if progress is not None and config.kernels == "on":
+        if progress is not None and config.kernels != "off":
             progress("kernels and graphs", 1.0)
         info = ModelInfo(
             name,

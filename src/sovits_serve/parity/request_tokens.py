@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 
 from sovits_serve.config import EngineConfig
-from sovits_serve.engine.loader import build_engine
+from sovits_serve.engine.loader import build_engine, resolve
 from sovits_serve.engine.request import SequenceState
 from sovits_serve.models.bundle import Models
 from sovits_serve.parity import limits, token_chunks
@@ -180,7 +180,7 @@ def engine_tokens(
         max_running=num_rows,
         max_sequence_length=_longest(models, message),
     )
-    engine = build_engine(models, config)
+    engine = build_engine(models, resolve(config))
     engine.add(message)
     sequences = engine.scheduler.requests[message.request_id].sequences
     unfinished = (SequenceState.WAITING, SequenceState.RUNNING)

@@ -3,9 +3,6 @@
 import pytest
 import torch
 
-from tests.interpreter import use_interpreter
-
-use_interpreter()
 collect_ignore_glob: list[str] = []
 try:
     import triton  # noqa: F401

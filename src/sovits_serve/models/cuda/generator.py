@@ -16,6 +16,7 @@ from sovits_serve.models.cuda.convolution import (
     convolution_window,
     upsampling_window,
 )
+from sovits_serve.models.cuda.device import limits_of
 from sovits_serve.models.cuda.generator_tiles import GeneratorTiles, tiles_of
 from sovits_serve.models.sovits.generator import Generator, ResidualBlock
 
@@ -37,13 +38,14 @@ class FusedGenerator:
 
         Args:
             generator: not referred to afterwards.
-            tiles: in place of those measured for the dtype.
+            tiles: in place of those measured for the dtype; they must fit the device.
 
         Raises:
             ValueError: the residual blocks of a stage differ in their dilations.
         """
-        self.dtype = generator.conv_pre.weight.dtype
-        tiles = tiles or tiles_of(self.dtype)
+        weight = generator.conv_pre.weight
+        self.dtype = weight.dtype
+        tiles = tiles or tiles_of(weight.dtype, limits_of(weight.device))
         condition, first, last = generator.cond, generator.conv_pre, generator.conv_post
         self._condition = FusedConvolution(
             [convolution_window(condition.weight, 1, 1)],

@@ -1,15 +1,18 @@
 """Tiles of the fused generator's convolutions: constants, measured with bench/generator_cuda.py.
 
+They were measured on an H200; a device with less shared memory reads less far ahead.
+
 A new tile changes speed and, through ``group`` and ``depth``, the order of additions; a row is
 the same alone and in a batch with any of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from sovits_serve.models.cuda.convolution import Tile
+from sovits_serve.models.cuda.device import DeviceLimits
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,19 @@ SINGLE = GeneratorTiles(
 )
 
 
-def tiles_of(dtype: torch.dtype) -> GeneratorTiles:
-    """Return the tiles of a dtype."""
-    return SINGLE if dtype is torch.float32 else HALF
+def tiles_of(dtype: torch.dtype, limits: DeviceLimits) -> GeneratorTiles:
+    """Return the tiles of a dtype, within the shared memory of a device."""
+    tiles = SINGLE if dtype is torch.float32 else HALF
+
+    def fit(tile: Tile) -> Tile:
+        turn_bytes = (tile.rows + tile.columns + tile.rest) * tile.depth * dtype.itemsize
+        return replace(tile, num_stages=limits.stages_that_fit(tile.num_stages, turn_bytes))
+
+    return GeneratorTiles(
+        blocks={channels: fit(tile) for channels, tile in tiles.blocks.items()},
+        upsampling={channels: fit(tile) for channels, tile in tiles.upsampling.items()},
+        other=fit(tiles.other),
+        condition=fit(tiles.condition),
+        first=fit(tiles.first),
+        last=fit(tiles.last),
+    )

@@ -5,13 +5,14 @@ on the launch's bucket; every element's sum over K is the same sequence of instr
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from triton import cdiv, next_power_of_2
 
+from sovits_serve.models.cuda.device import limits_of
 from sovits_serve.models.cuda.packed_batch import Tables
 from sovits_serve.models.cuda.packed_kernels import (
     attention_kernel,
@@ -64,12 +65,14 @@ def new_rows(num_rows: int, width: int, dtype: torch.dtype, device: torch.device
 class PackedLaunches:
     """Launches kernels over up to ``bucket`` tokens of up to ``max_rows`` rows.
 
-    ``overlaps`` launches each kernel before the previous one has ended (Hopper or newer).
+    ``overlaps`` launches each kernel before the previous one has ended, where the device can.
     """
 
     def __init__(self, bucket: int, tables: Tables, *, overlaps: bool = False) -> None:
         self.bucket = bucket
         self.tables = tables
+        self._limits = limits_of(tables.num_tokens.device)
+        overlaps = overlaps and self._limits.has_early_launch
         self._options: dict[str, Any] = {"overlaps": overlaps}
         if overlaps:
             self._options["launch_pdl"] = True
@@ -91,7 +94,7 @@ class PackedLaunches:
         max_rows, count = rows or (self.bucket, self.tables.num_tokens)
         weight, bias = linear if isinstance(linear, tuple) else (linear.weight, linear.bias)
         num_columns, depth = weight.shape
-        tile = choose_tile(max_rows, num_columns, x.dtype)
+        tile = self._choose_tile(max_rows, num_columns, x.dtype)
         linear_kernel[cdiv(max_rows, tile.block_m), cdiv(num_columns, tile.block_n)](
             out,
             x,
@@ -109,7 +112,7 @@ class PackedLaunches:
         self, x: Tensor, weight: Tensor, bias: Tensor, query: Tensor, layer: Tensor
     ) -> None:
         """Write queries (M, D), and keys and values into a cache layer's slots."""
-        hidden, tile = x.shape[1], choose_tile(self.bucket, 3 * x.shape[1], x.dtype)
+        hidden, tile = x.shape[1], self._choose_tile(self.bucket, 3 * x.shape[1], x.dtype)
         assert layer.stride(3) == layer.shape[4]
         project_kernel[cdiv(self.bucket, tile.block_m), cdiv(3 * hidden, tile.block_n)](
             query,
@@ -217,6 +220,12 @@ class PackedLaunches:
             hidden,
             **self._row_options(hidden),
         )
+
+    def _choose_tile(self, num_rows: int, num_columns: int, dtype: torch.dtype) -> Tile:
+        """Choose a tile within the device's shared memory."""
+        tile = choose_tile(num_rows, num_columns, dtype)
+        turn_bytes = (tile.block_m + tile.block_n) * tile.block_k * dtype.itemsize
+        return replace(tile, num_stages=self._limits.stages_that_fit(tile.num_stages, turn_bytes))
 
     def _tile_options(self, tile: Tile, depth: int) -> dict[str, Any]:
         return {
