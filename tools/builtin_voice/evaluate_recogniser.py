@@ -24,7 +24,7 @@ class Recogniser:
     """Picks one of a group of sentences; needs the package ``pocketsphinx``."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
-        from pocketsphinx import Decoder  # type: ignore[import-untyped]  # ships no types
+        from pocketsphinx import Decoder  # ships no types
 
         self._decoder = Decoder(lm=None, beam=1e-120, wbeam=1e-80, pbeam=1e-120, loglevel="FATAL")
         spoken = {words_of(sentence) for sentence in sentences}

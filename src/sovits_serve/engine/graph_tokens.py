@@ -81,11 +81,6 @@ class GraphTokens:
         self._prefill.capture()
         self._decoder.capture()
 
-    @property
-    def is_idle(self) -> bool:
-        """Return whether nothing is launched that was not read."""
-        return not self._pending
-
     def launch(self, prefill: Rows[Sequence], decode: Rows[Sequence], results: StepResults) -> None:
         """Start new rows, and have all rows decode a round."""
         launched = _Round()

@@ -12,7 +12,7 @@ from sovits_serve.engine.random_stream import as_signed
 from sovits_serve.engine.sampling import MIN_TEMPERATURE
 from sovits_serve.models.cuda.decode_kernels import NUM_FIELDS, SlotField
 from sovits_serve.models.cuda.sample_kernel import sample_kernel
-from sovits_serve.models.cuda.staging import Uploads
+from sovits_serve.models.cuda.staging import Uploads, as_int32
 from sovits_serve.protocol.messages import SamplingParams
 
 
@@ -121,16 +121,12 @@ def _fields_of(row: NewRow, vocab_size: int) -> list[int]:
     values[SlotField.TOP_P] = _float_bits(params.top_p)
     values[SlotField.TEMPERATURE] = _float_bits(max(params.temperature, MIN_TEMPERATURE))
     values[SlotField.PENALTY] = _float_bits(params.repetition_penalty)
-    values[SlotField.SEED_LOW] = _as_int32(seed)
-    values[SlotField.SEED_HIGH] = _as_int32(seed >> 32)
-    values[SlotField.SEGMENT] = _as_int32(row.segment)
+    values[SlotField.SEED_LOW] = as_int32(seed)
+    values[SlotField.SEED_HIGH] = as_int32(seed >> 32)
+    values[SlotField.SEGMENT] = as_int32(row.segment)
     return values
 
 
 def _float_bits(value: float) -> int:
     bits: int = struct.unpack("<i", struct.pack("<f", value))[0]
     return bits
-
-
-def _as_int32(value: int) -> int:
-    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sovits_serve.models.cuda.math import cos, log, sin
-from sovits_serve.models.cuda.staging import Uploads
+from sovits_serve.models.cuda.staging import Uploads, as_int32
 
 _BLOCK_LANES, _BLOCK_FRAMES = 4, 64
 _NUM_FIELDS = tl.constexpr(4)
@@ -76,7 +76,7 @@ class LatentNoise:
         """
         values: list[int] = []
         for seed, segment, frames in rows:
-            values += [_int32(seed), _int32(seed >> 32), _int32(segment), frames]
+            values += [as_int32(seed), as_int32(seed >> 32), as_int32(segment), frames]
         self._uploads.upload(values, self._rows)
         out = torch.empty(len(rows), self._channels, num_frames, device=self._rows.device)
         lanes = triton.cdiv(self._channels, 4)
@@ -95,7 +95,3 @@ class LatentNoise:
             block_frames=_BLOCK_FRAMES,
         )
         return out
-
-
-def _int32(value: int) -> int:
-    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000

@@ -59,3 +59,8 @@ class Download:
         if self._event is not None:
             self._event.synchronize()
         return self._host
+
+
+def as_int32(value: int) -> int:
+    """Return the int32 with the same lower 32 bits."""
+    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
