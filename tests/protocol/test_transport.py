@@ -101,9 +101,12 @@ def test_messages_arrive_in_order_both_ways(endpoint: str) -> None:
     asyncio.run(run())
 
 
-def test_blocking_side_exchanges_large_messages(endpoint: str) -> None:
+@pytest.mark.parametrize("sizes", [[2**20] * 8, [1 + 997 * index for index in range(200)]])
+def test_blocking_side_exchanges_large_messages(endpoint: str, sizes: list[int]) -> None:
     """A loop that looks at its socket now and then gets and gives megabytes, in order."""
-    chunks = [AudioChunk("a", index, 0, 1, bytes([index]) * 2**20) for index in range(8)]
+    chunks = [
+        AudioChunk("a", index, 0, 1, bytes([index]) * size) for index, size in enumerate(sizes)
+    ]
 
     def engine() -> list[Message]:
         connection = BlockingConnection(endpoint)

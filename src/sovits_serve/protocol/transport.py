@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import select
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 
 from sovits_serve.protocol.codec import FrameReader, ProtocolError, encode, frame
@@ -19,6 +21,7 @@ from sovits_serve.protocol.messages import Message
 _READ_BYTES = 256 * 1024
 # What may wait to be written to one peer. A peer that far behind does not read at all.
 MAX_UNSENT_BYTES = 256 * 2**20
+_MAX_BUFFERS = 64  # of one system call
 
 
 class ConnectionLost(Exception):
@@ -227,7 +230,9 @@ class BlockingConnection:
             self._socket = socket.create_connection((host, int(port)), timeout_s)
         self._socket.setblocking(False)
         self._reader = FrameReader()
-        self._unsent = bytearray()
+        # Not one buffer: to append to what a slow peer leaves would copy all of it, each time.
+        self._unsent: deque[memoryview] = deque()
+        self._num_unsent_bytes = 0
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for ``select``."""
@@ -241,7 +246,7 @@ class BlockingConnection:
     @property
     def unsent_bytes(self) -> int:
         """Return how much waits until the socket takes more."""
-        return len(self._unsent)
+        return self._num_unsent_bytes
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send messages as far as the socket takes them now; the rest goes with the next call.
@@ -250,10 +255,12 @@ class BlockingConnection:
             ConnectionLost: the peer is gone, or does not read.
         """
         for message in messages:
-            self._unsent += encode(message)
+            data = encode(message)
+            self._unsent.append(memoryview(data))
+            self._num_unsent_bytes += len(data)
         self._flush()
-        if len(self._unsent) > MAX_UNSENT_BYTES:
-            raise ConnectionLost(f"the peer does not read: {len(self._unsent)} bytes wait for it")
+        if self.unsent_bytes > MAX_UNSENT_BYTES:
+            raise ConnectionLost(f"the peer does not read: {self.unsent_bytes} bytes wait for it")
 
     def receive(self, timeout_s: float) -> list[Message]:
         """Return what has come; wait up to ``timeout_s`` for the first bytes.
@@ -290,9 +297,14 @@ class BlockingConnection:
     def _flush(self) -> None:
         while self._unsent:
             try:
-                num_sent = self._socket.send(self._unsent)
+                num_sent = self._socket.sendmsg(islice(self._unsent, _MAX_BUFFERS))
             except BlockingIOError:
                 return
             except OSError as error:
                 raise ConnectionLost(str(error)) from error
-            del self._unsent[:num_sent]
+            self._num_unsent_bytes -= num_sent
+            while num_sent:
+                first = self._unsent.popleft()
+                if num_sent < len(first):
+                    self._unsent.appendleft(first[num_sent:])
+                num_sent -= min(num_sent, len(first))
