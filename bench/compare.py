@@ -15,6 +15,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -153,14 +154,15 @@ def _rows(
                 seed=seed + round(load),
                 timeout_s=600,
             )
-            figures = measure(job)[0]
+            figures = _measure(job, server)
             row: Row = {"server": name, "mode": "stream" if target.is_streaming else "whole"}
             row |= {"clients": round(load), **figures, "start_s": round(start_s, 1)}
             row |= {"rss_gib": round(server.rss_gib(), 2), "load_before": load_before}
             rows.append(row)
             print(
                 f"{name} {row['mode']} {load:g}: {figures['audio_s_per_s']} audio-s/s, "
-                f"{figures['num_good']}/{figures['num_requests']} {figures['problems']}",
+                f"{figures['num_good']}/{figures['num_requests']} {figures['problems']} "
+                f"{figures['cpu_percent']}",
                 flush=True,
             )
     return rows
@@ -183,16 +185,26 @@ def _paced_rows(
             seed=30_000 + listeners,
             timeout_s=600,
         )
-        figures = measure(job)[0]
+        figures = _measure(job, server)
         row: Row = {"server": name, "mode": "paced", "clients": listeners, **figures}
         row |= {"rss_gib": round(server.rss_gib(), 2)}
         rows.append(row)
         print(
             f"{name} paced {listeners}: first audio {figures['ttfa_ms']}, underruns "
-            f"{figures.get('underruns')}, {figures['num_good']}/{figures['num_requests']}",
+            f"{figures.get('underruns')}, {figures['num_good']}/{figures['num_requests']} "
+            f"{figures['cpu_percent']}",
             flush=True,
         )
     return rows
+
+
+def _measure(job: BenchJob, server: ComparedServer) -> Row:
+    """Return a job's figures, and what share of a core each kind of process took meanwhile."""
+    before, begin_s = server.cpu_s(), time.perf_counter()
+    figures = measure(job)[0]
+    after, seconds = server.cpu_s(), time.perf_counter() - begin_s
+    used = {kind: round(100 * (after[kind] - before.get(kind, 0)) / seconds) for kind in after}
+    return {**figures, "cpu_percent": used}
 
 
 def _warm_up(job: BenchJob) -> None:

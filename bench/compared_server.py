@@ -19,6 +19,12 @@ from sovits_serve.bench.load import Target
 
 ROOT = Path(__file__).parent.parent
 _START_S = 300.0
+_KINDS = {
+    "sovits_serve": "supervisor",
+    "dispatcher.process": "dispatcher",
+    "api.worker": "workers",
+    "engine.process": "engine",
+}
 
 
 class ComparedServer:
@@ -77,6 +83,23 @@ class ComparedServer:
             with suppress(psutil.NoSuchProcess):
                 size += process.memory_info().rss
         return size / 2**30
+
+    def cpu_s(self) -> dict[str, float]:
+        """Return the processor time so far of each kind of its processes, and of this one.
+
+        Kinds of ours are named after their packages; ``engine thread`` is the busiest one's.
+        """
+        times = {"client": sum(psutil.Process().cpu_times()[:2])}
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                words = process.cmdline()
+                module = words[words.index("-m") + 1] if "-m" in words else ""
+                kind = _KINDS.get(module.removeprefix("sovits_serve."), "server")
+                times[kind] = times.get(kind, 0.0) + sum(process.cpu_times()[:2])
+                if kind == "engine":
+                    busiest = max(sum(thread[1:]) for thread in process.threads())
+                    times["engine thread"] = max(times.get("engine thread", 0.0), busiest)
+        return times
 
     def wait_until_ready(self) -> float:
         """Return the seconds from the start until it was ready."""

@@ -59,12 +59,11 @@ def tune(model: T2SModel, args: argparse.Namespace) -> None:
     names = ("_NARROW", "_BROAD")
     before = [getattr(graph_decoder, name) for name in names]
     tries = [
-        ((16, 128, 2, 4), (32, 128, 4, 4)),
-        ((16, 256, 2, 3), (64, 64, 4, 4)),
-        ((16, 128, 4, 4), (64, 128, 4, 3)),
-        ((16, 64, 2, 6), (32, 64, 4, 4)),
-        ((16, 128, 1, 4), (64, 64, 8, 4)),
-        ((16, 512, 4, 2), (128, 64, 4, 4)),
+        ((16, 128, 1, 4), (64, 64, 4, 4)),
+        ((32, 512, 2, 1), (64, 64, 4, 4)),
+        ((32, 512, 1, 1), (64, 64, 8, 4)),
+        ((64, 512, 4, 1), (64, 64, 4, 3)),
+        ((64, 512, 2, 1), (64, 64, 2, 4)),
     ]
     for settings in tries:
         for name, setting in zip(names, settings, strict=True):

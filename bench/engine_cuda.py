@@ -10,6 +10,7 @@ speech, every text different, with one of four recordings as reference. One line
 import argparse
 import cProfile
 import json
+import logging
 import pstats
 import statistics
 import time
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--chinese", action="store_true")
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
     config = EngineConfig(
         device="cuda",
         max_running=args.max_running,

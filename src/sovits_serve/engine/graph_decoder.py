@@ -32,9 +32,10 @@ _BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 10
 # Of the products that a residual is added to, in wide models: their depth is divided.
 _SPLITS, _WIDE = 4, 256
 # Of products: outputs and depth at a time, warps, and how many times ahead they read. Up to so many
-# rows narrow tiles keep more multiprocessors busy. The order of additions is the same in all.
+# rows a program takes the whole depth at once, so that it can read its weights before its rows are
+# there. The order of additions is the same in all.
 _FEW_ROWS = 32
-_NARROW, _BROAD = (16, 128, 1, 4), (64, 64, 4, 4)
+_NARROW, _NARROW_FLOAT32, _BROAD = (32, 512, 2, 1), (16, 128, 1, 4), (64, 64, 4, 4)
 # Of attention: keys at a time, warps that read them, and how many times ahead they read.
 _BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 3
 # Up to so many rows, launch each kernel while the one before runs ("programmatic dependent
@@ -81,7 +82,9 @@ class GraphDecoder:
         self._has_early_launch = limits_of(weight.device).has_early_launch
         self._width = dims.hidden // dims.num_heads
         self._num_heads = dims.num_heads
-        self._precision = "ieee" if weight.dtype is torch.float32 else "tf32"
+        is_exact = weight.dtype is torch.float32
+        self._precision = "ieee" if is_exact else "tf32"
+        self._narrow = _NARROW_FLOAT32 if is_exact else _NARROW
         sizes = [size for size in _BUCKETS if size < num_slots]
         self._buckets = [*sizes, num_slots]
 
@@ -184,7 +187,7 @@ class GraphDecoder:
         """Multiply; without a bias and unless told otherwise, leave parts for ``_add_norm``."""
         splits = splits or (1 if bias is not None else self._splits)
         outputs, depth = weight.shape[0], weight.shape[1] // splits
-        block_n, block_k, num_warps, num_stages = _NARROW if size <= _FEW_ROWS else _BROAD
+        block_n, block_k, num_warps, num_stages = self._narrow if size <= _FEW_ROWS else _BROAD
         linear_kernel[(triton.cdiv(outputs, block_n), triton.cdiv(size, 16), splits)](
             out,
             x,

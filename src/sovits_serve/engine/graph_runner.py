@@ -4,6 +4,7 @@ T2S has the higher priority: the generator's kernels fill what it leaves free. R
 later step than the one that asked for them. ``ModelRunner`` computes the same in plain PyTorch.
 """
 
+import logging
 from collections import deque
 from collections.abc import Sequence as Rows
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,8 @@ from sovits_serve.models.bundle import Models
 from sovits_serve.models.cuda.generator import FusedGenerator
 from sovits_serve.models.cuda.noise import LatentNoise
 from sovits_serve.models.cuda.staging import Download
+
+_log = logging.getLogger(__name__)
 
 _HIGH_PRIORITY = -1
 
@@ -53,12 +56,15 @@ class GraphRunner:
         noise = LatentNoise(
             dims.inter_channels, config.max_audio_rows, int(Domain.LATENT), models.device
         )
+        _tell_memory(models.device, "weights")
         with self._on_audio():
             fast = _capture_audio(models, noise)
+        _tell_memory(models.device, "graphs of the audio")
         self._audio = AudioDecoder(models.sovits, models.device, fast)
         with self._on_tokens():
             self._tokens = GraphTokens(models, conditioner, self._conditionings, config)
         _wait(models.device)
+        _tell_memory(models.device, "keys, values and graphs of T2S")
 
     @torch.inference_mode()
     def execute(self, batch: Batch) -> StepResults:
@@ -161,6 +167,16 @@ def _stream(device: torch.device, priority: int) -> torch.cuda.Stream | None:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _tell_memory(device: torch.device, what: str) -> None:
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        reserved = torch.cuda.memory_reserved(device)
+        _log.info(
+            "device memory with %s: %.2f GiB of ours, %.2f GiB in use",
+            *(what, reserved / 2**30, (total - free) / 2**30),
+        )
 
 
 def _request_of(request: Request) -> str:

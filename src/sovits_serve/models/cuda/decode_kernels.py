@@ -44,11 +44,23 @@ _FIELDS = tl.constexpr(NUM_FIELDS)
 def begin(has_early_launch: tl.constexpr):
     """Let the next kernel be launched already, and wait for what the one before wrote.
 
-    A kernel calls it before it reads anything but weights; its launch says ``launch_pdl``.
+    Its launch says ``launch_pdl``. What a kernel reads before this it reads while others still run:
+    weights, and what was written before ``begin_step``.
     """
     if has_early_launch:
         gdc_launch_dependents()
         gdc_wait()
+
+
+@triton.jit
+def begin_step(has_early_launch: tl.constexpr):
+    """Wait for all that came before, and only then let the next kernel be launched.
+
+    So none of a step's kernels begins before the steps before it have ended.
+    """
+    if has_early_launch:
+        gdc_wait()
+        gdc_launch_dependents()
 
 
 @triton.jit
@@ -64,7 +76,7 @@ def embed_kernel(
     early: tl.constexpr,
 ):
     """Write each row's input: the token drawn last, at its place."""
-    begin(early)
+    begin_step(early)
     row = tl.program_id(0)
     column = tl.arange(0, hidden)
     slot = tl.load(rows_ptr + row)
@@ -106,8 +118,14 @@ def linear_kernel(
     x_at = x_ptr + row[:, None] * (depth * splits) + split * depth + k[None, :]
     w_at = weight_ptr + column[:, None] * (depth * splits) + split * depth + k[None, :]
     total = tl.zeros((16, block_n), tl.float32)
-    begin(early)
-    for _ in tl.range(0, depth, block_k):
+    if block_k == depth:  # weights are here before what they are multiplied with
+        w = tl.load(w_at, mask=column_there[:, None], other=0.0)
+        begin(early)
+        x = tl.load(x_at, mask=row_there[:, None], other=0.0)
+        total = tl.dot(x, tl.trans(w), total, input_precision=precision)
+    else:
+        begin(early)
+    for _ in tl.range(0, 0 if block_k == depth else depth, block_k):
         w = tl.load(w_at, mask=column_there[:, None], other=0.0)
         x = tl.load(x_at, mask=row_there[:, None], other=0.0)
         total = tl.dot(x, tl.trans(w), total, input_precision=precision)
@@ -137,20 +155,35 @@ def add_norm_kernel(
     early: tl.constexpr,
 ):
     """Add what a split product left to the residual, and normalise."""
-    begin(early)
     row = tl.program_id(0)
     column = tl.arange(0, hidden)
-    value = tl.load(x_ptr + row * hidden + column)
-    value += tl.load(bias_ptr + column).to(tl.float32)
+    bias = tl.load(bias_ptr + column).to(tl.float32)
+    gain = tl.load(gain_ptr + column).to(tl.float32)
+    shift = tl.load(shift_ptr + column).to(tl.float32)
+    begin(early)
+    value = tl.load(x_ptr + row * hidden + column) + bias
     for split in tl.static_range(splits):
         value += tl.load(parts_ptr + (split * num_rows + row) * hidden + column)
     mean = tl.sum(value, 0) / hidden
     centred = value - mean
     scale = tl.rsqrt(tl.sum(centred * centred, 0) / hidden + eps)
-    value = centred * scale * tl.load(gain_ptr + column).to(tl.float32)
-    value += tl.load(shift_ptr + column).to(tl.float32)
+    value = centred * scale * gain + shift
     tl.store(x_ptr + row * hidden + column, value)
     tl.store(h_ptr + row * hidden + column, value.to(h_ptr.dtype.element_ty))
+
+
+@triton.jit
+def _attend_tile(best, weight, summed, query, key, value, there):
+    """Take some keys and values into a running softmax."""
+    scores = tl.sum(key.to(tl.float32) * query[None, :], 1)
+    scores = tl.where(there, scores, float("-inf"))
+    highest = tl.maximum(best, tl.max(scores, 0))
+    # The first position's weight is carried apart, in ``best`` alone.
+    shrink = tl.exp2(best - highest)
+    share = tl.exp2(scores - highest)
+    weight = weight * shrink + share
+    summed = summed * shrink + share[:, None] * value.to(tl.float32)
+    return highest, weight, summed
 
 
 @triton.jit
@@ -169,7 +202,6 @@ def attend_kernel(
     early: tl.constexpr,
 ):
     """Append a row's key and value to its slot, and attend over all that the slot holds."""
-    begin(early)
     row = tl.program_id(0)
     head = tl.program_id(1)
     hidden: tl.constexpr = num_heads * width
@@ -181,34 +213,36 @@ def attend_kernel(
         is_active = tl.load(table_ptr + slot * _FIELDS + _ACTIVE)
     if is_active > 0:
         length = tl.load(table_ptr + slot * _FIELDS + _LENGTH)
+        keys = layer_ptr + (slot.to(tl.int64) * 2 * num_heads + head) * capacity * width
+        values = keys + num_heads * capacity * width
+        offsets = time[:, None] * width + lane[None, :]
+        # The first tile is here before the query is.
+        there = time < length
+        first_key = tl.load(keys + offsets, mask=there[:, None], other=0.0)
+        first_value = tl.load(values + offsets, mask=there[:, None], other=0.0)
+        begin(early)
         at = qkv_ptr + row * 3 * hidden + head * width + lane
         query = tl.load(at).to(tl.float32) * scale
         new_key = tl.load(at + hidden)
         new_value = tl.load(at + 2 * hidden)
-        keys = layer_ptr + (slot.to(tl.int64) * 2 * num_heads + head) * capacity * width
-        values = keys + num_heads * capacity * width
         tl.store(keys + length * width + lane, new_key)
         tl.store(values + length * width + lane, new_value)
         # What this program has just written need not be visible to it: begin with it.
         best = tl.sum(query * new_key.to(tl.float32), 0)
         weight = tl.zeros((block_t,), tl.float32)
         summed = tl.zeros((block_t, width), tl.float32)
-        for start in tl.range(0, length, block_t, num_stages=stages):
+        best, weight, summed = _attend_tile(
+            best, weight, summed, query, first_key, first_value, there
+        )
+        for start in tl.range(block_t, length, block_t, num_stages=stages):
             there = start + time < length
-            offsets = (start + time)[:, None] * width + lane[None, :]
-            key = tl.load(keys + offsets, mask=there[:, None], other=0.0).to(tl.float32)
-            value = tl.load(values + offsets, mask=there[:, None], other=0.0).to(tl.float32)
-            scores = tl.sum(key * query[None, :], 1)
-            scores = tl.where(there, scores, float("-inf"))
-            highest = tl.maximum(best, tl.max(scores, 0))
-            # The first position's weight is carried apart, in ``best`` alone.
-            shrink = tl.exp2(best - highest)
-            share = tl.exp2(scores - highest)
-            weight = weight * shrink + share
-            summed = summed * shrink + share[:, None] * value
-            best = highest
+            key = tl.load(keys + start * width + offsets, mask=there[:, None], other=0.0)
+            value = tl.load(values + start * width + offsets, mask=there[:, None], other=0.0)
+            best, weight, summed = _attend_tile(best, weight, summed, query, key, value, there)
         own = tl.exp2(tl.sum(query * new_key.to(tl.float32), 0) - best)
         total = tl.sum(weight, 0) + own
         result = (tl.sum(summed, 0) + own * new_value.to(tl.float32)) / total
         out_at = out_ptr + row * hidden + head * width + lane
         tl.store(out_at, result.to(out_ptr.dtype.element_ty))
+    else:
+        begin(early)
