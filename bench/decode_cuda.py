@@ -13,8 +13,9 @@ import torch
 
 from sovits_serve.engine import graph_decoder
 from sovits_serve.engine.graph_decoder import GraphDecoder
-from sovits_serve.engine.kv_cache import KVCache
+from sovits_serve.engine.paged_cache import PagedCache
 from sovits_serve.engine.row_table import NewRow, RowTable
+from sovits_serve.models.cuda.pages import PAGE_TOKENS, num_pages
 from sovits_serve.models.kernels import use_exact_kernels
 from sovits_serve.models.spec import T2SDims
 from sovits_serve.models.t2s import T2SModel
@@ -95,16 +96,22 @@ def random_model(dtype: torch.dtype) -> T2SModel:
 def measure(model: T2SModel, batch: int, args: argparse.Namespace) -> dict[str, float]:
     """Return the figures of one batch size."""
     steps = 128
-    cache = KVCache(
+    longest = args.cached + 2 * steps + 8
+    cache = PagedCache(
         DIMS,
         num_slots=batch,
-        max_length=args.cached + 2 * steps + 8,
+        num_tokens=batch * num_pages(longest) * PAGE_TOKENS,
+        max_length=longest,
         device="cuda",
         dtype=torch.float16,
     )
+    slots = [cache.allocate() for _ in range(batch)]
+    for length in range(PAGE_TOKENS, longest + PAGE_TOKENS, PAGE_TOKENS):
+        for slot in slots:  # in turns, as they grow together
+            cache.grow(slot, min(length, longest))
+    cache.upload()
     table = RowTable(batch, DIMS.vocab_size, torch.device("cuda"))
-    layers = [cache.layer(index) for index in range(DIMS.num_layers)]
-    decoder = GraphDecoder(model, layers, table, num_slots=batch, num_steps=args.steps_per_graph)
+    decoder = GraphDecoder(model, cache, table, num_slots=batch, num_steps=args.steps_per_graph)
     begin = time.perf_counter()
     decoder.capture()
     torch.cuda.synchronize()
@@ -116,7 +123,6 @@ def measure(model: T2SModel, batch: int, args: argparse.Namespace) -> dict[str, 
     )
     logits = torch.randn(batch, DIMS.vocab_size, device="cuda")
     table.draw_first(logits, batch)
-    slots = list(range(batch))
     times = []
     for _ in range(steps // args.steps_per_graph):
         torch.cuda.synchronize()

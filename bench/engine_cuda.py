@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 64, 256])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--max-running", type=int, default=256)
-    parser.add_argument("--max-sequence-length", type=int, default=1024)
+    parser.add_argument("--max-sequence-length", type=int, default=3072)
     parser.add_argument("--audio-rows", type=int, default=16)
     parser.add_argument("--kernels", default="auto")
     parser.add_argument("--stream", action="store_true")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,39 +66,32 @@ class Prefill:
     def __init__(self, model: T2SModel, max_rows: int, *, overlaps: bool) -> None:
         self.model = model
         self.overlaps = overlaps
-        self.caches = [
-            KVCache(
-                model.dims,
-                num_slots=max_rows,
-                max_length=NUM_TOKENS + 1,
-                device="cuda",
-                dtype=model.positions.dtype,
-            )
-            for _ in range(2)
-        ]
-        for cache in self.caches:
-            for _ in range(max_rows):
-                cache.allocate()
-        layers = [self.caches[1].layer(index) for index in range(model.dims.num_layers)]
+        dims, dtype = model.dims, model.positions.dtype
+        self.cache = KVCache(
+            dims, num_slots=max_rows, max_length=NUM_TOKENS + 1, device="cuda", dtype=dtype
+        )
+        for _ in range(max_rows):
+            self.cache.allocate()
+        width = dims.hidden // dims.num_heads
+        shape = dims.num_layers, 2, dims.num_heads, max_rows * NUM_TOKENS, width
+        self.memory = torch.zeros(shape, device="cuda", dtype=dtype)
+        layers = list(self.memory.unbind(0))
         self.packed = PackedPrefill(model, layers, max_rows=max_rows, overlaps=overlaps)
         self.capture_s = timed(self.packed.capture)
         self.rows = [self._row(slot) for slot in range(max_rows)]
 
     def measure(self, batch: int, options: argparse.Namespace) -> dict[str, object]:
         rows = self.rows[:batch]
-        logits = [self._prefill(row) for row in rows]
+        logits = [self._prefill(row, slot) for slot, row in enumerate(rows)]
         packed = self.packed.run(rows)[:batch].clone()
-        memory, packed_memory = (
-            torch.stack([cache.layer(layer) for layer in range(self.model.dims.num_layers)])[
-                :, :batch, :, :, :NUM_TOKENS
-            ]
-            for cache in self.caches
-        )
+        layers = [self.cache.layer(index) for index in range(self.model.dims.num_layers)]
+        memory = torch.stack(layers)[:, :batch, :, :, :NUM_TOKENS].permute(0, 2, 3, 1, 4, 5)
+        packed_memory = self.memory[:, :, :, : batch * NUM_TOKENS].view(memory.shape)
         if options.profile:
             profile(lambda: self.packed.run(rows))
         line = figures(
             f"T2S {batch}",
-            lambda: [self._prefill(row) for row in rows],
+            lambda: [self._prefill(row, slot) for slot, row in enumerate(rows)],
             lambda: self.packed.run(rows),
             options.repeats,
         )
@@ -114,11 +108,12 @@ class Prefill:
         prompt = torch.randint(dims.eos, (PROMPT_TOKENS,), generator=generator)
         features = torch.randn(OWN_PHONEMES, dims.text_feature_dim, generator=generator)
         pieces = [(PROMPT_PHONEMES, features.to("cuda", dtype))]
-        return PrefillRow(phones.tolist(), pieces, prompt.tolist(), slot)
+        addresses = np.arange(NUM_TOKENS, dtype=np.int32) + slot * NUM_TOKENS
+        return PrefillRow(phones.tolist(), pieces, prompt.tolist(), addresses)
 
-    def _prefill(self, row: PrefillRow) -> Tensor:
-        cache, dtype = self.caches[0], self.model.positions.dtype
-        cache.lengths[row.slot] = 0
+    def _prefill(self, row: PrefillRow, slot: int) -> Tensor:
+        cache, dtype = self.cache, self.model.positions.dtype
+        cache.lengths[slot] = 0
         size = len(row.phone_ids), self.model.dims.text_feature_dim
         features = torch.zeros(size, device="cuda", dtype=dtype)
         for begin, values in row.features:
@@ -127,7 +122,7 @@ class Prefill:
             [torch.tensor(row.phone_ids)],
             [features],
             [torch.tensor(row.prompt_semantic)],
-            [row.slot],
+            [slot],
         )
         return self.model.prefill(batch, cache)
 

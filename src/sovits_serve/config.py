@@ -124,15 +124,21 @@ class EngineConfig:
     gpu_memory: str = setting(
         "0.9",
         "device memory one engine may use: a share of what is free when it starts (0.5), or a size "
-        "(6GiB); max_running 0 follows from it",
+        "(6GiB); max_running 0 and kv_cache_tokens 0 follow from it",
         kind="share",
     )
     max_running: int = setting(
         0,
-        "segments decoded together; each holds one KV slot; 0: 16 on a CPU, on CUDA as many as "
-        "gpu_memory allows, up to 256",
+        "segments decoded together; 0: 16 on a CPU, on CUDA as many as gpu_memory allows, up to 256",
         minimum=0,
         maximum=1024,
+    )
+    kv_cache_tokens: int = setting(
+        0,
+        "tokens that the segments decoded together share on CUDA, 48 KiB each for models of the "
+        "published size in half precision; 0: 512 per segment, as far as gpu_memory allows",
+        minimum=0,
+        maximum=100_000_000,
     )
     max_sequence_length: int = setting(
         3072,

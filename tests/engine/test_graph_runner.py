@@ -7,6 +7,7 @@ from sovits_serve.protocol.messages import Message, SamplingParams, SynthesisReq
 from tests.fakes import add, make_engine, make_request, outcomes, run_alone
 
 pytest.importorskip("triton")
+MANY_TOKENS = 22
 
 
 def request(number: int) -> SynthesisRequest:
@@ -50,3 +51,36 @@ def test_kernels_make_what_plain_pytorch_makes(
         assert made[one.request_id].tokens == expected.tokens
         difference = made[one.request_id].samples.astype(int) - expected.samples
         assert np.abs(difference).max() <= 4
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="test_cuda.py does the same on the device")
+def test_without_pages_rows_run_again_and_nobody_can_tell(
+    tiny: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two segments share two pages, and then need three: all end with the tokens that they have alone."""
+    monkeypatch.setattr("sovits_serve.engine.graph_runner.FusedGenerator", lambda plain: plain)
+    monkeypatch.setattr("sovits_serve.engine.graph_tokens._USUAL_TOKENS_PER_PHONEME", 0)
+    requests = [
+        make_request(
+            number,
+            is_streaming=True,
+            voice=number,
+            sampling=SamplingParams(seed=number, top_k=15, max_tokens=MANY_TOKENS),
+        )
+        for number in range(2)
+    ]
+    engine = make_engine(
+        tiny, kernels="on", max_running=3, max_sequence_length=180, kv_cache_tokens=256
+    )
+    accepted = [add(engine, one) for one in requests]
+    messages: list[Message] = []
+    num_known: list[int] = []
+    while engine.has_work():
+        messages += engine.step()
+        engine.check_integrity()
+        num_known += [one.num_to_redraw for request in accepted for one in request.returned]
+
+    assert any(num_known)
+    made = outcomes(messages, accepted)
+    for one in requests:
+        assert made[one.request_id].tokens == run_alone(tiny, one).tokens

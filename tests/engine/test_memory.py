@@ -2,7 +2,7 @@
 
 import pytest
 
-from sovits_serve.engine.memory import choose_max_running, memory_budget
+from sovits_serve.engine.memory import choose_max_running, choose_paged_cache, memory_budget
 from sovits_serve.errors import ConfigError
 
 GIB = 1 << 30
@@ -58,4 +58,46 @@ def test_a_budget_without_room_for_a_slot_is_refused() -> None:
             model_bytes=GIB,
             slot_bytes=GIB // 8,
             max_models=2,
+        )
+
+
+@pytest.mark.parametrize(
+    ("gib", "max_running", "expected"),
+    [
+        (140, 0, (256, 256 * 512)),
+        (140, 1000, (1000, 1000 * 512)),
+        (140, 2, (2, 3072)),  # one as long as can be has room
+        (8, 0, (200, 200 * 512)),
+        (8, 256, (256, 200 * 512)),
+    ],
+)
+def test_tokens_of_a_paged_cache_follow_from_what_weights_leave(
+    gib: int, max_running: int, expected: tuple[int, int]
+) -> None:
+    """As many as the segments usually have; less on a small device, which still runs many."""
+    max_running, num_tokens = choose_paged_cache(
+        budget_bytes=gib * GIB,
+        loaded_bytes=int(1.3 * GIB),
+        model_bytes=GIB,
+        token_bytes=48 * 1024,
+        max_models=1,
+        max_sequence_length=3072,
+        max_running=max_running,
+    )
+
+    assert max_running == expected[0]
+    assert expected[1] <= num_tokens < expected[1] + 512
+
+
+def test_a_budget_without_room_for_the_longest_segment_is_refused() -> None:
+    """A cache that holds no segment of ``max_sequence_length`` could never finish one."""
+    with pytest.raises(ConfigError, match="gpu_memory: .* max_sequence_length"):
+        choose_paged_cache(
+            budget_bytes=GIB,
+            loaded_bytes=GIB // 2,
+            model_bytes=0,
+            token_bytes=2**20,
+            max_models=1,
+            max_sequence_length=3072,
+            max_running=0,
         )

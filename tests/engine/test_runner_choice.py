@@ -105,7 +105,28 @@ def test_off_does_not_try(tiny: Models, break_kernels: Break) -> None:
     """Plain PyTorch can be asked for."""
     break_kernels(RuntimeError("must not be built"))
 
-    assert isinstance(make_runner(tiny, CPU_CONFIG), ModelRunner)
+    runner, config = make_runner(tiny, CPU_CONFIG)
+
+    assert isinstance(runner, ModelRunner)
+    assert config == CPU_CONFIG
+
+
+def test_a_fallback_keeps_within_the_memory_of_the_kernels(
+    tiny: Models, break_kernels: Break
+) -> None:
+    """Slots of the longest segment are fewer than segments that share pages."""
+    break_kernels(RuntimeError("no such architecture"))
+
+    engine = make_engine(
+        tiny, kernels="auto", max_running=6, max_sequence_length=700, kv_cache_tokens=1500
+    )
+
+    assert engine.scheduler.limits.max_running == 2
+    accepted = [add(engine, make_request(number, max_tokens=4)) for number in range(3)]
+    while engine.has_work():
+        engine.step()
+        engine.check_integrity()
+    assert all(request.sequences[0].tokens for request in accepted)
 
 
 @pytest.mark.parametrize(

@@ -479,3 +479,68 @@ def test_an_early_stream_that_is_aborted_leaves_nothing() -> None:
     assert not scheduler.running
     assert not scheduler.decoding
     assert not scheduler.has_work()
+
+
+class FullRunner(FakeRunner):
+    """Has no memory now and then: returns sequences, whose tokens then begin again."""
+
+    def __init__(self, returns: list[int]) -> None:
+        super().__init__()
+        self.returns = list(returns)
+        self.num_returned = 0
+
+    def execute(self, batch: Batch) -> StepResults:
+        """Compute a step without the sequence whose turn it is to return."""
+        turn = self.returns.pop(0) if self.returns else 99
+        rows = [*batch.decode, *batch.prefill]
+        gone = rows[turn : turn + 1]
+        self.num_returned += len(gone)
+        rest = dataclasses.replace(
+            batch,
+            prefill=tuple(s for s in batch.prefill if s not in gone),
+            decode=tuple(s for s in batch.decode if s not in gone),
+        )
+        results = super().execute(rest)
+        for sequence in gone:
+            results.returned.add(sequence.key)
+            self.drawn.pop(sequence.key, None)
+        return results
+
+
+@settings(max_examples=150)
+@given(
+    lengths=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=4), min_size=1, max_size=4),
+    returns=st.lists(st.integers(0, 4), max_size=60),
+    early_tokens=st.sampled_from([0, 8]),
+)
+def test_what_returns_is_as_if_it_had_not(
+    lengths: list[list[int]], returns: list[int], early_tokens: int
+) -> None:
+    """Sequences that run again from their first token end with the same tokens and audio."""
+    limits = dataclasses.replace(LIMITS, early_tokens=early_tokens)
+    scheduler, runner = Scheduler(limits, GEOMETRY), FullRunner(returns)
+    for number, own in enumerate(lengths):
+        scheduler.add(make_request(str(number), own, is_streaming=number % 2 == 0))
+
+    messages = drain(scheduler, runner)
+
+    for number, own in enumerate(lengths):
+        assert pcm_of(messages, str(number)) == expected_pcm(own)
+        [end] = [m for m in messages if isinstance(m, TERMINAL) and m.request_id == str(number)]
+        assert end == Finished(str(number), len(expected_pcm(own)) // 2, tuple(own))
+
+
+def test_what_returned_can_be_aborted() -> None:
+    """A request that waits for a slot again ends at once, and nothing comes of it any more."""
+    scheduler, runner = Scheduler(LIMITS, GEOMETRY), FullRunner([99, 99, 99, 0, 0])
+    scheduler.add(make_request("a", [20]))
+    for _ in range(4):
+        step(scheduler, runner)
+    assert runner.num_returned == 1
+    assert not scheduler.running
+
+    scheduler.abort("a")
+
+    assert drain(scheduler, runner) == [Aborted("a")]
+    assert scheduler.take_released() == []
+    scheduler.check_integrity()

@@ -56,8 +56,16 @@ class StepResults:
 
     A failed request appears only in ``failures``. What a runner has launched and not yet read
     comes with a later step: a sequence without tokens, a window without PCM, is still under way.
+
+    Attributes:
+        tokens: what was drawn, by sequence.
+        pcm: int16, per window.
+        failures: by request.
+        returned: sequences that there is no memory for now; what they hold is freed already. They
+            are to run again from their first token, which will draw the same ones.
     """
 
     tokens: dict[tuple[str, int], DrawnTokens] = field(default_factory=dict)
-    pcm: dict[tuple[str, int], bytes] = field(default_factory=dict)  # int16, per window
+    pcm: dict[tuple[str, int], bytes] = field(default_factory=dict)
     failures: dict[str, ServingError] = field(default_factory=dict)
+    returned: set[tuple[str, int]] = field(default_factory=set)

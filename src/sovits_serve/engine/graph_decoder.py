@@ -14,6 +14,7 @@ import torch
 import triton
 from torch import Tensor
 
+from sovits_serve.engine.paged_cache import PagedCache
 from sovits_serve.engine.row_table import RowTable
 from sovits_serve.models.cuda.decode_kernels import (
     add_norm_kernel,
@@ -23,6 +24,7 @@ from sovits_serve.models.cuda.decode_kernels import (
 )
 from sovits_serve.models.cuda.device import limits_of
 from sovits_serve.models.cuda.graphs import record
+from sovits_serve.models.cuda.pages import PAGE_TOKENS
 from sovits_serve.models.cuda.staging import Uploads
 from sovits_serve.models.spec import T2SDims
 from sovits_serve.models.t2s.block import LAYER_NORM_EPS, T2SBlock
@@ -36,8 +38,8 @@ _SPLITS, _WIDE = 4, 256
 # there. The order of additions is the same in all.
 _FEW_ROWS = 32
 _NARROW, _NARROW_FLOAT32, _BROAD = (32, 512, 2, 1), (16, 128, 1, 4), (64, 64, 4, 4)
-# Of attention: keys at a time, warps that read them, and how many times ahead they read.
-_BLOCK_T, _ATTENTION_WARPS, _ATTENTION_STAGES = 128, 4, 3
+# Of attention: warps that read a page, and how many pages ahead they read.
+_ATTENTION_WARPS, _ATTENTION_STAGES = 4, 3
 # Up to so many rows, launch each kernel while the one before runs ("programmatic dependent
 # launch"), where the device can: it hides what a launch costs; with many rows it only takes room.
 _EARLY_ROWS = 32
@@ -50,7 +52,7 @@ def can_decode(dims: T2SDims) -> bool:
 
 
 class GraphDecoder:
-    """Draws tokens for the slots of one KV cache.
+    """Draws tokens for the slots of one cache.
 
     Everything is queued on the current stream. ``capture`` makes CUDA graphs; without it, and on
     a CPU in Triton's interpreter, the same kernels are launched one by one.
@@ -59,7 +61,7 @@ class GraphDecoder:
     def __init__(
         self,
         model: T2SModel,
-        layers: Sequence[Tensor],
+        cache: PagedCache,
         table: RowTable,
         *,
         num_slots: int,
@@ -69,14 +71,14 @@ class GraphDecoder:
 
         Args:
             model: the weights; ``can_decode`` holds.
-            layers: the cache's layers (S, 2, H, capacity, D_head), in the model's dtype.
+            cache: of the model's dtype; whoever decodes has its pages there, and uploaded.
             table: of the same slots.
             num_slots: S, also the most rows of a batch.
             num_steps: decode steps per call of ``decode``.
         """
         dims, weight = model.dims, model.ar_predict_layer.weight
         self.num_steps = num_steps
-        self._model, self._layers, self._table = model, tuple(layers), table
+        self._model, self._cache, self._table = model, cache, table
         self._blocks = tuple(block for block in model.h.layers if isinstance(block, T2SBlock))
         self._device, self._hidden = weight.device, dims.hidden
         self._has_early_launch = limits_of(weight.device).has_early_launch
@@ -157,10 +159,10 @@ class GraphDecoder:
             num_warps=4,
             **self._early(size),
         )
-        for block, layer in zip(self._blocks, self._layers, strict=True):
+        for index, block in enumerate(self._blocks):
             attention = block.self_attn
             self._linear(self._qkv, self._h, attention.in_proj_weight, attention.in_proj_bias, size)
-            self._attend(layer, size)
+            self._attend(self._cache.layer(index), size)
             self._linear(self._parts, self._attended, attention.out_proj.weight, None, size)
             self._add_norm(attention.out_proj.bias, block.norm1, size)
             widen = block.linear1
@@ -212,13 +214,15 @@ class GraphDecoder:
             self._attended,
             self._qkv,
             layer,
+            self._cache.page_table,
             self._rows,
             self._table.fields,
-            layer.shape[3],
+            self._cache.page_table.shape[1],
+            layer.shape[2],
             math.log2(math.e) / math.sqrt(self._width),
             num_heads=self._num_heads,
             width=self._width,
-            block_t=_BLOCK_T,
+            block_t=PAGE_TOKENS,
             stages=_ATTENTION_STAGES,
             num_warps=_ATTENTION_WARPS,
             **self._early(size),

@@ -72,10 +72,9 @@ class GraphRunner:
         results = StepResults()
         with self._on_tokens():
             self._prepare(batch.prepare, results)
-            self._tokens.launch(batch.prefill, batch.decode, results)
+            has_tokens = self._tokens.launch(batch.prefill, batch.decode, results)
         with self._on_audio():
             self._launch_windows(batch.windows, results)
-        has_tokens = bool(batch.prefill or batch.decode)
         self._tokens.collect(results, leave=1 if has_tokens else 0)
         has_nothing_else = not has_tokens and not results.tokens and not batch.prepare
         self._collect_audio(results, must_wait=has_nothing_else)

@@ -172,7 +172,13 @@ class EngineHost:
             error.message,
         )
         report(Warming("loading again in float32", 0.0))
-        config = replace(config, dtype="float32", max_running=self._setup.engine.max_running)
+        asked = self._setup.engine
+        config = replace(
+            config,
+            dtype="float32",
+            max_running=asked.max_running,
+            kv_cache_tokens=asked.kv_cache_tokens,
+        )
         self._pool = ModelPool(
             config, budget_bytes=self._budget_bytes, max_models=self._setup.model.max_models
         )

@@ -12,7 +12,13 @@ from sovits_serve.checkpoints.locate import ModelFiles
 from sovits_serve.config import EngineConfig
 from sovits_serve.engine.core import EngineCore
 from sovits_serve.engine.kv_cache import slot_bytes
-from sovits_serve.engine.memory import CPU_MAX_RUNNING, choose_max_running, memory_budget
+from sovits_serve.engine.memory import (
+    CPU_MAX_RUNNING,
+    choose_max_running,
+    choose_paged_cache,
+    memory_budget,
+    usual_cache_tokens,
+)
 from sovits_serve.engine.request import ModelLimits
 from sovits_serve.engine.runner_choice import make_runner, resolve_kernels
 from sovits_serve.engine.scheduler import AudioGeometry, Scheduler, SchedulerLimits
@@ -244,23 +250,48 @@ def limit_memory(config: EngineConfig) -> int:
 def settle(
     config: EngineConfig, models: Models, budget_bytes: int, *, max_models: int
 ) -> EngineConfig:
-    """Replace ``max_running`` 0 by what the memory allows once the first model is loaded.
+    """Replace ``max_running`` and ``kv_cache_tokens`` 0 by what the memory allows.
+
+    Args:
+        config: resolved.
+        models: the first model, loaded.
+        budget_bytes: of ``limit_memory``.
+        max_models: models that may be loaded at once.
 
     Raises:
         ConfigError: not one segment fits.
     """
-    if config.max_running:
+    max_length = config.max_sequence_length
+    if 0 < config.kv_cache_tokens < max_length:
+        raise ConfigError(
+            f"kv_cache_tokens: {config.kv_cache_tokens} tokens do not hold one segment of "
+            f"max_sequence_length ({max_length})"
+        )
+    has_pages = config.kernels != "off"
+    if config.max_running and (config.kv_cache_tokens or not has_pages):
         return config
     if not budget_bytes:
-        return replace(config, max_running=CPU_MAX_RUNNING)
-    num_slots = choose_max_running(
-        budget_bytes=budget_bytes,
-        loaded_bytes=torch.cuda.memory_allocated(models.device),
-        model_bytes=_num_bytes(models.t2s) + _num_bytes(models.sovits),
-        slot_bytes=slot_bytes(models.t2s.dims, config.max_sequence_length, models.dtype.itemsize),
-        max_models=max_models,
+        max_running = config.max_running or CPU_MAX_RUNNING
+        num_tokens = config.kv_cache_tokens or usual_cache_tokens(max_running, max_length)
+        return replace(config, max_running=max_running, kv_cache_tokens=num_tokens)
+    sizes = {
+        "budget_bytes": budget_bytes,
+        "loaded_bytes": torch.cuda.memory_allocated(models.device),
+        "model_bytes": _num_bytes(models.t2s) + _num_bytes(models.sovits),
+        "max_models": max_models,
+    }
+    dims, item_bytes = models.t2s.dims, models.dtype.itemsize
+    if not has_pages:
+        one_slot = slot_bytes(dims, max_length, item_bytes)
+        return replace(config, max_running=choose_max_running(slot_bytes=one_slot, **sizes))
+    max_running, num_tokens = choose_paged_cache(
+        token_bytes=dims.num_layers * 2 * dims.hidden * item_bytes,
+        max_sequence_length=max_length,
+        max_running=config.max_running,
+        **sizes,
     )
-    return replace(config, max_running=num_slots)
+    num_tokens = config.kv_cache_tokens or num_tokens
+    return replace(config, max_running=max_running, kv_cache_tokens=num_tokens)
 
 
 def _num_bytes(module: torch.nn.Module) -> int:
@@ -279,6 +310,7 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
     assert config.max_audio_rows > 0
     if config.decode_weights == "int8":
         models.t2s.use_int8()
+    runner, config = make_runner(models, config)
     is_cpu = models.device.type == "cpu"
     frames = config.max_window_frames
     limits = SchedulerLimits(
@@ -306,7 +338,7 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
         max_auxiliary=config.max_auxiliary,
         can_read_chinese=models.can_read_chinese,
     )
-    return EngineCore(Scheduler(limits, geometry), make_runner(models, config), model_limits)
+    return EngineCore(Scheduler(limits, geometry), runner, model_limits)
 
 
 def _check_fit(models: Models, files: ModelFiles) -> None:

@@ -32,6 +32,7 @@ class LoadedModel:
     files: ModelFiles
     models: Models
     core: EngineCore
+    kv_cache_tokens: int
     stamps: tuple[int, ...]  # when its T2S and SoVITS files were written
 
 
@@ -39,7 +40,7 @@ class ModelPool:
     """Models by name; the first one is what requests that name none get."""
 
     def __init__(self, config: EngineConfig, *, budget_bytes: int = 0, max_models: int = 1) -> None:
-        """Take a resolved config; ``max_running`` 0 is settled by the first model."""
+        """Take a resolved config; what is 0 in it is settled by the first model."""
         self.num_steps = 0
         self.config = config
         self._budget_bytes = budget_bytes
@@ -80,7 +81,9 @@ class ModelPool:
             models.spec.sample_rate_hz,
             can_read_chinese=models.can_read_chinese,
         )
-        return LoadedModel(info, files, models, build_engine(models, config), stamps)
+        return LoadedModel(
+            info, files, models, build_engine(models, config), config.kv_cache_tokens, stamps
+        )
 
     def put(self, loaded: LoadedModel) -> None:
         """Let requests name a model."""
@@ -97,7 +100,9 @@ class ModelPool:
             )
         self._encoders = encoders
         max_running = loaded.core.scheduler.limits.max_running
-        self.config = replace(self.config, max_running=max_running)
+        self.config = replace(
+            self.config, max_running=max_running, kv_cache_tokens=loaded.kv_cache_tokens
+        )
 
     def remove(self, name: str) -> None:
         """Take no more requests for a model, and free it once its last one has ended."""

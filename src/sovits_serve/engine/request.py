@@ -30,7 +30,7 @@ MIN_TOKENS = 11
 
 
 class SequenceState(StrEnum):
-    """Where a segment stands. It only ever moves down this list."""
+    """Where a segment stands. It moves down this list, but for one that was returned."""
 
     WAITING = "waiting"
     RUNNING = "running"  # in the T2S batch, holds a slot
@@ -49,6 +49,7 @@ class Sequence:
     min_tokens: int = MIN_TOKENS
     state: SequenceState = SequenceState.WAITING
     tokens: list[int] = field(default_factory=list)
+    num_to_redraw: int = 0  # of its tokens, after it was returned: they are known already
     num_frames: int = 0  # known once all tokens are
     num_frames_decoded: int = 0
     num_tokens_voiced: int = 0  # tokens that its latest audio was made of
@@ -74,6 +75,7 @@ class Request:
     is_closed: bool = False  # it has ended; results that still come are nobody's
     sequences: list[Sequence] = field(default_factory=list)
     next_waiting: int = 0  # first sequence that has not been admitted
+    returned: list[Sequence] = field(default_factory=list)  # had a slot and wait for one again
     next_segment: int = 0  # the segment whose audio goes out next
     num_chunks: int = 0
     num_samples: int = 0

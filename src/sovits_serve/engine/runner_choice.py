@@ -7,12 +7,14 @@ without them: slow is better than not at all, as long as it is said.
 import importlib.util
 import logging
 import os
+from dataclasses import replace
 
 import torch
 
 from sovits_serve.config import EngineConfig
 from sovits_serve.engine.conditioning import Conditioner, EncodeSpans
 from sovits_serve.engine.core import Runner
+from sovits_serve.engine.memory import usual_cache_tokens
 from sovits_serve.engine.model_runner import ModelRunner
 from sovits_serve.errors import ConfigError
 from sovits_serve.models.bundle import Models
@@ -38,15 +40,21 @@ def resolve_kernels(setting: str, device: torch.device) -> str:
     return "auto" if is_cuda and has_triton and is_made_for(device) else "off"
 
 
-def make_runner(models: Models, config: EngineConfig) -> Runner:
-    """Build what computes, ready to run.
+def make_runner(models: Models, config: EngineConfig) -> tuple[Runner, EngineConfig]:
+    """Build what computes, ready to run, and return it with the config that holds for it.
+
+    Where plain PyTorch takes the place of kernels, ``max_running`` is what fits in the same memory:
+    each of its slots is as long as the longest segment.
 
     Raises:
         ConfigError: ``kernels`` is on and they cannot be used, or there is not enough memory.
         torch.AcceleratorError: the device is lost.
     """
     if config.kernels == "off":
-        return ModelRunner(models, _conditioner(models, config), config)
+        return _plain(models, config)
+    if not config.kv_cache_tokens:
+        num_tokens = usual_cache_tokens(config.max_running, config.max_sequence_length)
+        config = replace(config, kv_cache_tokens=num_tokens)
     try:
         return _with_kernels(models, config)
     except Exception as error:  # noqa: BLE001 -- whatever a compiler or driver may raise
@@ -64,16 +72,24 @@ def make_runner(models: Models, config: EngineConfig) -> Runner:
     failure.__traceback__ = None  # its frames hold what had been allocated
     if models.device.type == "cuda":
         torch.cuda.empty_cache()
-    return ModelRunner(models, _conditioner(models, config), config)
+    return _plain(models, config)
 
 
-def _with_kernels(models: Models, config: EngineConfig) -> Runner:
+def _plain(models: Models, config: EngineConfig) -> tuple[Runner, EngineConfig]:
+    if config.kernels != "off":
+        num_slots = max(1, config.kv_cache_tokens // config.max_sequence_length)
+        config = replace(config, max_running=min(config.max_running, num_slots))
+        _log.info("plain PyTorch: %d segments are decoded together", config.max_running)
+    return ModelRunner(models, _conditioner(models, config), config), config
+
+
+def _with_kernels(models: Models, config: EngineConfig) -> tuple[Runner, EngineConfig]:
     """Compile, allocate and capture everything."""
     from sovits_serve.engine.graph_decoder import can_decode  # loads Triton
 
     if not can_decode(models.t2s.dims):
         _log.warning("kernels: T2S dimensions that are no powers of two: plain PyTorch is used")
-        return ModelRunner(models, _conditioner(models, config), config)
+        return _plain(models, config)
     from sovits_serve.engine.graph_runner import GraphRunner
     from sovits_serve.models.cuda.bert import PackedBert
 
@@ -82,7 +98,7 @@ def _with_kernels(models: Models, config: EngineConfig) -> Runner:
         packed_bert = PackedBert(models.bert)
         packed_bert.capture()
         encode_spans = packed_bert.encode
-    return GraphRunner(models, _conditioner(models, config, encode_spans), config)
+    return GraphRunner(models, _conditioner(models, config, encode_spans), config), config
 
 
 def _conditioner(
@@ -107,8 +123,8 @@ def _raise_if_memory(failure: Exception, config: EngineConfig) -> None:
         failure.__traceback__ = None
         raise ConfigError(
             "gpu_memory: the device has no memory left for kernels and graphs with "
-            f"max_running={config.max_running} and max_sequence_length="
-            f"{config.max_sequence_length}: raise gpu_memory, or lower one of the two"
+            f"max_running={config.max_running} and kv_cache_tokens={config.kv_cache_tokens}: "
+            "raise gpu_memory, or lower one of the two"
         ) from failure
 
 

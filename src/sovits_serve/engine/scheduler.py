@@ -144,6 +144,9 @@ class Scheduler:
         for request in batch.prepare:
             request.is_prepared = True
         for sequence in self.running.copy():
+            if sequence.key in results.returned:
+                self._return(sequence)
+        for sequence in self.running.copy():
             if sequence.key in results.tokens and not sequence.request.is_closed:
                 self._take_tokens(sequence, results.tokens[sequence.key])
         for sequence in self._voiced():
@@ -185,7 +188,7 @@ class Scheduler:
             assert 0 <= sequence.num_frames_decoded < sequence.num_frames
             assert self._is_live(sequence)
         for request in self.requests.values():
-            waiting = request.sequences[request.next_waiting :]
+            waiting = [*request.sequences[request.next_waiting :], *request.returned]
             assert all(s.state is SequenceState.WAITING for s in waiting)
             assert request.next_segment <= request.next_waiting <= len(request.sequences)
 
@@ -217,8 +220,11 @@ class Scheduler:
         admitted: list[Sequence] = []
         while candidates and len(admitted) < min(free, self.limits.max_prefill_rows):
             num_running, place, request = heapq.heappop(candidates)
-            sequence = request.sequences[request.next_waiting]
-            request.next_waiting += 1
+            if request.returned:
+                sequence = request.returned.pop(0)
+            else:
+                sequence = request.sequences[request.next_waiting]
+                request.next_waiting += 1
             sequence.state = SequenceState.RUNNING
             admitted.append(sequence)
             if self._can_begin(request):
@@ -227,6 +233,8 @@ class Scheduler:
         return admitted
 
     def _can_begin(self, request: Request) -> bool:
+        if request.returned:
+            return True
         ahead = request.next_waiting - request.next_segment
         return (
             request.is_prepared
@@ -234,10 +242,20 @@ class Scheduler:
             and ahead < _AHEAD_PER_SLOT * self.limits.max_running
         )
 
+    def _return(self, sequence: Sequence) -> None:
+        """Let a sequence wait for a slot again, before those of its request that had none."""
+        self.running.remove(sequence)
+        sequence.state = SequenceState.WAITING
+        sequence.num_to_redraw = len(sequence.tokens)
+        sequence.request.returned.append(sequence)
+        sequence.request.returned.sort(key=lambda one: one.index)
+
     # Tokens.
 
     def _take_tokens(self, sequence: Sequence, drawn: DrawnTokens) -> None:
-        sequence.tokens.extend(drawn.tokens)
+        known = min(sequence.num_to_redraw, len(drawn.tokens))
+        sequence.num_to_redraw -= known
+        sequence.tokens.extend(drawn.tokens[known:])
         assert len(sequence.tokens) <= sequence.max_tokens
         if drawn.is_eos and not sequence.tokens:
             error = SynthesisError(f"segment {sequence.index}: the model ended it at once")
@@ -298,7 +316,8 @@ class Scheduler:
         """Return sequences whose audio can be made: all tokens known, or enough for a listener."""
         if not self.limits.early_tokens:
             return self.decoding.copy()
-        return [*self.decoding, *filter(self._can_be_early, self.running)]
+        returned = (one for request in self.requests.values() for one in request.returned)
+        return [*self.decoding, *filter(self._can_be_early, [*self.running, *returned])]
 
     def _can_be_early(self, sequence: Sequence) -> bool:
         request = sequence.request
@@ -312,7 +331,7 @@ class Scheduler:
     def _next_window(self, sequence: Sequence) -> AudioWindow | None:
         done, frames, num_tokens = sequence.num_frames_decoded, sequence.num_frames, 0
         end = frames
-        if sequence.state is SequenceState.RUNNING:
+        if sequence.state is not SequenceState.DECODING:
             # Frames near the end change most with the tokens that follow: they wait. Then as much
             # again as there was, for each time costs a pass over all tokens.
             per_token = self.geometry.frames_per_token

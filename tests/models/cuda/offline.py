@@ -76,6 +76,7 @@ def compiling(limits: DeviceLimits) -> Iterator[dict[str, tuple[str, int]]]:
 def launch_t2s(dtype: torch.dtype) -> None:
     """Launch prefill, decoding with few rows and with many, draws, and the latents' noise."""
     from sovits_serve.engine.graph_decoder import GraphDecoder
+    from sovits_serve.engine.paged_cache import PagedCache
     from sovits_serve.engine.row_table import RowTable
     from sovits_serve.models.cuda.noise import LatentNoise
     from sovits_serve.models.cuda.prefill import TOKEN_BUCKETS, PackedPrefill
@@ -84,13 +85,13 @@ def launch_t2s(dtype: torch.dtype) -> None:
     with torch.device("meta"):
         empty = T2SModel(T2S)
     model = _filled(empty, dtype)
-    layers = list(torch.zeros(T2S.num_layers, len(MANY), 2, T2S.num_heads, 64, 32, dtype=dtype))
-    prefill = PackedPrefill(model, layers)
+    cache = PagedCache(T2S, num_slots=len(MANY), num_tokens=8192, max_length=512, dtype=dtype)
+    prefill = PackedPrefill(model, [cache.layer(index) for index in range(T2S.num_layers)])
     for bucket in TOKEN_BUCKETS:
         prefill._launch(bucket)
     table = RowTable(len(MANY), T2S.vocab_size, _CPU)
     table.draw_first(torch.zeros(1, T2S.vocab_size), 1)
-    decoder = GraphDecoder(model, layers, table, num_slots=len(MANY))
+    decoder = GraphDecoder(model, cache, table, num_slots=len(MANY))
     decoder.decode(FEW)
     decoder.decode(MANY)
     LatentNoise(V2.inter_channels, 1, 0, _CPU)([(0, 0, 4)], 4)

@@ -3,13 +3,15 @@ import torch
 from torch import Tensor
 
 from sovits_serve.engine.graph_decoder import GraphDecoder, can_decode
+from sovits_serve.engine.paged_cache import PagedCache
 from sovits_serve.engine.row_table import NewRow, RowTable
 from sovits_serve.engine.sampling import SamplingState, sample
 from sovits_serve.models.cuda.decode_kernels import SlotField
+from sovits_serve.models.cuda.pages import PAGE_TOKENS
 from sovits_serve.models.cuda.sample_kernel import IS_EOS, IS_NOT_FINITE, IS_VALID
 from sovits_serve.models.spec import T2SDims
 from sovits_serve.protocol.messages import SamplingParams
-from tests.models.t2s.generation import Golden, load_golden, prefill
+from tests.models.t2s.generation import Golden, Row, load_golden, prefill
 
 MAX_TOKENS = 24 if torch.cuda.is_available() else 14
 MIXED = [
@@ -20,24 +22,59 @@ MIXED = [
 ]
 
 
+def row_of(golden: Golden, text: int) -> Row:
+    """Return a recorded text; every second one has a prompt of more than a page."""
+    return golden.row(text, golden.prompt.repeat(1 + 4 * (text % 2)))
+
+
+def prefilled(golden: Golden, rows: list[Row], num_slots: int) -> tuple[PagedCache, Tensor]:
+    """Return a cache with rows in its first slots, as the simple path fills them, and logits.
+
+    Pages are dealt in turns, so that no slot's pages lie side by side, and others hold noise.
+    """
+    positions = golden.model.positions
+    paged = PagedCache(
+        golden.dims,
+        num_slots=num_slots,
+        num_tokens=4 * PAGE_TOKENS * num_slots,
+        max_length=4 * PAGE_TOKENS,
+        device=positions.device,
+        dtype=positions.dtype,
+    )
+    for index in range(golden.dims.num_layers):
+        paged.layer(index).fill_(torch.nan)
+    slots = [paged.allocate() for _ in rows]
+    for length in range(PAGE_TOKENS, 4 * PAGE_TOKENS + 1, PAGE_TOKENS):
+        for row, slot in zip(rows, slots, strict=True):
+            if length < row.num_tokens + MAX_TOKENS + PAGE_TOKENS:
+                paged.grow(slot, length)
+    paged.upload()
+    logits = []
+    for row, slot in zip(rows, slots, strict=True):
+        cache = golden.new_cache(1)
+        logits.append(prefill(golden.model, cache, [row], [cache.allocate()]))
+        addresses = torch.from_numpy(paged.addresses(slot, row.num_tokens)).to(positions.device)
+        for index in range(golden.dims.num_layers):
+            values = cache.layer(index)[0, :, :, : row.num_tokens]
+            paged.layer(index)[:, :, addresses.long()] = values
+    return paged, torch.cat(logits)
+
+
 def run(
     golden: Golden, texts: list[int], params: list[SamplingParams], num_slots: int
 ) -> list[list[int]]:
     """Return the tokens of some recorded texts decoded together."""
-    cache = golden.new_cache(num_slots)
-    layers = [cache.layer(index) for index in range(golden.dims.num_layers)]
-    table = RowTable(num_slots, golden.dims.vocab_size, cache.device)
-    decoder = GraphDecoder(golden.model, layers, table, num_slots=num_slots)
-    rows = [golden.row(text) for text in texts]
-    slots = [cache.allocate() for _ in rows]
-    logits = torch.cat(
-        [prefill(golden.model, cache, [row], [slot]) for row, slot in zip(rows, slots, strict=True)]
-    )
+    device = golden.model.positions.device
+    table = RowTable(num_slots, golden.dims.vocab_size, device)
+    rows = [row_of(golden, text) for text in texts]
+    paged, logits = prefilled(golden, rows, num_slots)
+    decoder = GraphDecoder(golden.model, paged, table, num_slots=num_slots)
+    slots = list(range(len(rows)))
     table.admit(
         [
             NewRow(
                 slot,
-                cache.lengths[slot],
+                row.num_tokens,
                 row.prompt.to(logits.device),
                 params[place],
                 segment=text,
@@ -81,7 +118,7 @@ def test_tokens_are_the_simple_paths(name: str, device: str) -> None:
         cache = golden.new_cache(1)
         state = SamplingState(1, golden.dims.vocab_size, device)
         slot = cache.allocate()
-        row = golden.row(text)
+        row = row_of(golden, text)
         state.set_row(slot, params[place], segment=text, seen=row.prompt)
         logits = prefill(golden.model, cache, [row], [slot])
         expected: list[int] = []

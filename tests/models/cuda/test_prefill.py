@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -38,27 +39,40 @@ def pieces(golden: Golden, row: Row) -> list[tuple[int, Tensor]]:
     return [(2, values[2:]), (0, values[:2])]
 
 
-def packed_row(golden: Golden, row: Row, slot: int, *, has_features: bool = True) -> PrefillRow:
-    """Return a row for the packed path."""
+def packed_row(golden: Golden, row: Row, place: int, *, has_features: bool = True) -> PrefillRow:
+    """Return a row for the packed path, one of four whose tokens are strewn over the cache."""
     features = pieces(golden, row) if has_features else []
-    return PrefillRow(row.phone_ids.tolist(), features, row.prompt.tolist(), slot)
+    addresses = np.arange(row.num_tokens, dtype=np.int32)[::-1] * 4 + place
+    return PrefillRow(row.phone_ids.tolist(), features, row.prompt.tolist(), addresses)
+
+
+def new_layers(golden: Golden) -> list[Tensor]:
+    """Return an empty cache, as the packed path has it."""
+    dims, positions = golden.dims, golden.model.positions
+    shape = 2, dims.num_heads, 4 * MAX_LENGTH, dims.hidden // dims.num_heads
+    return [positions.new_zeros(shape) for _ in range(dims.num_layers)]
+
+
+def at(row: PrefillRow, device: torch.device) -> Tensor:
+    """Return where a row's tokens are."""
+    return torch.from_numpy(row.addresses.astype(np.int64)).to(device)
 
 
 def run(
     golden: Golden, rows: list[PrefillRow], *, is_captured: bool = False
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return logits (B, V), and what each row's slot then holds in all layers."""
-    cache = golden.new_cache(4, MAX_LENGTH)
-    layers = [cache.layer(index) for index in range(golden.dims.num_layers)]
+    """Return logits (B, V), and what the cache then has of each row in all layers."""
+    layers = new_layers(golden)
     packed = PackedPrefill(golden.model, layers, max_rows=4, token_buckets=BUCKETS)
     if is_captured:
         packed.capture()
     logits = packed.run(rows)[: len(rows)].clone()
     memory = torch.stack(layers)
-    lengths = {row.slot: row.num_tokens for row in rows}
-    for slot in range(4):
-        assert not memory[:, slot, :, :, lengths.get(slot, 0) :].any()
-    return logits, [memory[:, row.slot, :, :, : row.num_tokens] for row in rows]
+    cached = [memory[:, :, :, at(row, memory.device)] for row in rows]
+    for row in rows:
+        memory[:, :, :, at(row, memory.device)] = 0
+    assert not memory.any()  # nothing else was written
+    return logits, cached
 
 
 def reference(golden: Golden, rows: list[Row]) -> tuple[Tensor, list[Tensor]]:
@@ -104,7 +118,7 @@ def test_rows_without_features_are_the_simple_paths(device: str) -> None:
 def test_a_row_has_the_same_bits_alone_and_beside_others(
     device: str, dtype: torch.dtype, *, has_features: bool
 ) -> None:
-    """Neighbours, with or without features, a row's place and its slot change no bit."""
+    """Neighbours, with or without features, a row's place and its part of the cache change no bit."""
     if device == "cpu" and dtype is torch.bfloat16:
         pytest.skip("the interpreter has no bfloat16")
     golden = load_golden("t2s_v65", device, dtype)
@@ -139,25 +153,23 @@ def test_a_second_call_leaves_nothing_of_the_first(device: str) -> None:
     """Calls of different sizes through the same buffers do not touch each other's rows."""
     golden = load_golden("t2s_v65", device)
     rows = golden_rows(golden)
-    cache = golden.new_cache(4, MAX_LENGTH)
-    layers = [cache.layer(index) for index in range(golden.dims.num_layers)]
+    layers = new_layers(golden)
     packed = PackedPrefill(golden.model, layers, max_rows=4, token_buckets=BUCKETS)
-    packed.run([packed_row(golden, row, slot) for slot, row in enumerate(rows[:3])])
-    before = torch.stack(layers)[:, :3].clone()
+    packed.run([packed_row(golden, row, place) for place, row in enumerate(rows[:3])])
+    before = torch.stack(layers)
+    others = torch.arange(before.shape[3], device=before.device) % 4 != 3
 
     logits = packed.run([packed_row(golden, rows[3], 3)])[:1]
 
     torch.testing.assert_close(logits, reference(golden, rows[3:4])[0], atol=2e-5, rtol=1e-5)
-    assert torch.equal(torch.stack(layers)[:, :3], before)
+    assert torch.equal(torch.stack(layers)[:, :, :, others], before[:, :, :, others])
 
 
 def test_what_fits_is_bounded_by_rows_and_tokens(device: str) -> None:
     """Too many rows, or too many tokens, do not fit a call."""
     golden = load_golden("t2s_v65", device)
-    cache = golden.new_cache(4, MAX_LENGTH)
-    layers = [cache.layer(index) for index in range(golden.dims.num_layers)]
-    packed = PackedPrefill(golden.model, layers, max_rows=2, token_buckets=(64,))
-    row = PrefillRow([1] * 32, [], [], 0)
+    packed = PackedPrefill(golden.model, new_layers(golden), max_rows=2, token_buckets=(64,))
+    row = PrefillRow([1] * 32, [], [], np.arange(32, dtype=np.int32))
 
     assert packed.fits([row, row])
     assert not packed.fits([row, replace(row, prompt_semantic=[1])])
@@ -169,7 +181,7 @@ def test_what_fits_is_bounded_by_rows_and_tokens(device: str) -> None:
 def test_a_graph_gives_the_bits_of_a_direct_launch(dtype: torch.dtype) -> None:
     """Captured or not, the same rows get the same logits and cache."""
     golden = load_golden("t2s_v1025", "cuda", dtype)
-    rows = [packed_row(golden, row, slot) for slot, row in enumerate(golden_rows(golden))]
+    rows = [packed_row(golden, row, place) for place, row in enumerate(golden_rows(golden))]
 
     direct, captured = run(golden, rows), run(golden, rows, is_captured=True)
 
@@ -198,20 +210,24 @@ def large() -> T2SModel:
 def test_every_bucket_gives_the_same_bits(large: T2SModel, *, overlaps: bool) -> None:
     """At the published width, tiles differ from bucket to bucket, and a row's bits do not."""
     generator = torch.Generator("cuda").manual_seed(0)
-    layers = list(torch.zeros(4, 16, 2, 16, 352, 32, device="cuda", dtype=torch.float16))
+    layers = list(torch.zeros(4, 2, 16, 16 * 352, 32, device="cuda", dtype=torch.float16))
     packed = PackedPrefill(large, layers, overlaps=overlaps)
     packed.capture()
     features = torch.randn(105, 1024, device="cuda", generator=generator).half()
     phone_ids, prompt = [i * 7 % 732 for i in range(105)], [i * 11 % 1024 for i in range(160)]
-    probe = PrefillRow(phone_ids, [(0, features)], prompt, 7)
+    places = np.arange(352, dtype=np.int32)
+    probe = PrefillRow(phone_ids, [(0, features)], prompt, places[:265] + 7 * 352)
     results = []
     for num_others in (0, 1, 2, 5, 13):
         others = [
-            PrefillRow(phone_ids[place:], [], prompt[place:], slot)
+            PrefillRow(
+                phone_ids[place:], [], prompt[place:], places[: 265 - 2 * place] + slot * 352
+            )
             for place, slot in enumerate([*range(7), *range(8, 16)][:num_others])
         ]
         logits = packed.run([*others, probe])[num_others].clone()
-        results.append((logits, torch.stack(layers)[:, 7].clone()))
+        own = at(probe, logits.device)
+        results.append((logits, torch.stack(layers)[:, :, :, own]))
 
     assert all(torch.equal(logits, results[0][0]) for logits, _ in results)
     assert all(torch.equal(cached, results[0][1]) for _, cached in results)

@@ -33,6 +33,11 @@ class Row:
     text_features: Tensor
     prompt: Tensor
 
+    @property
+    def num_tokens(self) -> int:
+        """Return how many tokens a cache has of it after the prefill."""
+        return len(self.phone_ids) + len(self.prompt)
+
 
 @dataclass(frozen=True)
 class Golden:

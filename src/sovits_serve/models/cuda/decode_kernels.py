@@ -173,7 +173,7 @@ def add_norm_kernel(
 
 
 @triton.jit
-def _attend_tile(best, weight, summed, query, key, value, there):
+def _attend_page(best, weight, summed, query, key, value, there):
     """Take some keys and values into a running softmax."""
     scores = tl.sum(key.to(tl.float32) * query[None, :], 1)
     scores = tl.where(there, scores, float("-inf"))
@@ -190,14 +190,16 @@ def _attend_tile(best, weight, summed, query, key, value, there):
 def attend_kernel(
     out_ptr,  # model dtype (B, H * D_head)
     qkv_ptr,  # model dtype (B, 3 * H * D_head)
-    layer_ptr,  # model dtype (S, 2, H, capacity, D_head)
+    layer_ptr,  # model dtype (2, H, T, D_head), see ``pages``
+    pages_ptr,  # int32 (S, max_pages)
     rows_ptr,  # int32 (B)
     table_ptr,  # int32 (S, 16)
-    capacity,
+    max_pages,
+    num_cached,  # T
     scale,  # of scores, times log2(e)
     num_heads: tl.constexpr,
     width: tl.constexpr,
-    block_t: tl.constexpr,
+    block_t: tl.constexpr,  # tokens of a page
     stages: tl.constexpr,
     early: tl.constexpr,
 ):
@@ -213,32 +215,38 @@ def attend_kernel(
         is_active = tl.load(table_ptr + slot * _FIELDS + _ACTIVE)
     if is_active > 0:
         length = tl.load(table_ptr + slot * _FIELDS + _LENGTH)
-        keys = layer_ptr + (slot.to(tl.int64) * 2 * num_heads + head) * capacity * width
-        values = keys + num_heads * capacity * width
+        pages = pages_ptr + slot * max_pages
+        head_stride = num_cached.to(tl.int64) * width
+        keys = layer_ptr + head * head_stride
+        values = keys + num_heads * head_stride
         offsets = time[:, None] * width + lane[None, :]
-        # The first tile is here before the query is.
+        # The first page is here before the query is.
         there = time < length
-        first_key = tl.load(keys + offsets, mask=there[:, None], other=0.0)
-        first_value = tl.load(values + offsets, mask=there[:, None], other=0.0)
+        at_page = tl.load(pages).to(tl.int64) * (block_t * width)
+        first_key = tl.load(keys + at_page + offsets, mask=there[:, None], other=0.0)
+        first_value = tl.load(values + at_page + offsets, mask=there[:, None], other=0.0)
+        new_page = tl.load(pages + length // block_t).to(tl.int64)
+        new_at = (new_page * block_t + length % block_t) * width + lane
         begin(early)
         at = qkv_ptr + row * 3 * hidden + head * width + lane
         query = tl.load(at).to(tl.float32) * scale
         new_key = tl.load(at + hidden)
         new_value = tl.load(at + 2 * hidden)
-        tl.store(keys + length * width + lane, new_key)
-        tl.store(values + length * width + lane, new_value)
+        tl.store(keys + new_at, new_key)
+        tl.store(values + new_at, new_value)
         # What this program has just written need not be visible to it: begin with it.
         best = tl.sum(query * new_key.to(tl.float32), 0)
         weight = tl.zeros((block_t,), tl.float32)
         summed = tl.zeros((block_t, width), tl.float32)
-        best, weight, summed = _attend_tile(
+        best, weight, summed = _attend_page(
             best, weight, summed, query, first_key, first_value, there
         )
         for start in tl.range(block_t, length, block_t, num_stages=stages):
             there = start + time < length
-            key = tl.load(keys + start * width + offsets, mask=there[:, None], other=0.0)
-            value = tl.load(values + start * width + offsets, mask=there[:, None], other=0.0)
-            best, weight, summed = _attend_tile(best, weight, summed, query, key, value, there)
+            at_page = tl.load(pages + start // block_t).to(tl.int64) * (block_t * width)
+            key = tl.load(keys + at_page + offsets, mask=there[:, None], other=0.0)
+            value = tl.load(values + at_page + offsets, mask=there[:, None], other=0.0)
+            best, weight, summed = _attend_page(best, weight, summed, query, key, value, there)
         own = tl.exp2(tl.sum(query * new_key.to(tl.float32), 0) - best)
         total = tl.sum(weight, 0) + own
         result = (tl.sum(summed, 0) + own * new_value.to(tl.float32)) / total

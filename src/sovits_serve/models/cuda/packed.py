@@ -108,65 +108,37 @@ class PackedLaunches:
             **self._tile_options(tile, depth),
         )
 
-    def project(
-        self, x: Tensor, weight: Tensor, bias: Tensor, query: Tensor, layer: Tensor
-    ) -> None:
-        """Write queries (M, D), and keys and values into a cache layer's slots."""
+    def project(self, x: Tensor, weight: Tensor, bias: Tensor, qkv: Tensor, layer: Tensor) -> None:
+        """Write ``qkv`` (M, 3 * D), and keys and values into a layer of the cache as well."""
         hidden, tile = x.shape[1], self._choose_tile(self.bucket, 3 * x.shape[1], x.dtype)
-        assert layer.stride(3) == layer.shape[4]
         project_kernel[cdiv(self.bucket, tile.block_m), cdiv(3 * hidden, tile.block_n)](
-            query,
+            qkv,
             layer,
             x,
             weight,
             bias,
-            self.tables.slots,
-            self.tables.places,
+            self.tables.addresses,
             self.tables.num_tokens,
             hidden,
-            layer.shape[4],
-            layer.stride(0),
-            layer.stride(1),
-            layer.stride(2),
+            layer.shape[3],
+            layer.shape[2],
             **self._tile_options(tile, hidden),
         )
 
-    def attend_cached(self, query: Tensor, layer: Tensor, out: Tensor) -> None:
-        """Attend to keys and values in the slots of a cache layer; ``out`` is (M, D)."""
-        strides = query.stride(0), layer.stride(0), layer.stride(2), layer.stride(3)
-        self._attend(query, layer[:, 0], layer[:, 1], out, strides, layer.shape[4])
-
     def attend(self, qkv: Tensor, out: Tensor, num_heads: int) -> None:
         """Attend within the rows of ``qkv`` (M, 3 * D); ``out`` is (M, D)."""
-        hidden, stride = out.shape[1], qkv.stride(0)
-        width = hidden // num_heads
-        keys, values = qkv[:, hidden : 2 * hidden], qkv[:, 2 * hidden :]
-        self._attend(qkv, keys, values, out, (stride, stride, width, stride), width)
-
-    def _attend(
-        self,
-        query: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        out: Tensor,
-        strides: tuple[int, int, int, int],
-        width: int,
-    ) -> None:
         tables, hidden = self.tables, out.shape[1]
-        attention_kernel[tables.tile_rows.shape[0], hidden // width](
+        width = hidden // num_heads
+        attention_kernel[tables.tile_rows.shape[0], num_heads](
             out,
-            query,
-            keys,
-            values,
+            qkv,
             tables.num_tiles,
             tables.tile_rows,
             tables.tile_firsts,
             tables.starts,
             tables.lengths,
             tables.text_lengths,
-            tables.bases,
             hidden,
-            *strides,
             width**-0.5 * _LOG2_E,
             width=width,
             block_d=max(16, next_power_of_2(width)),

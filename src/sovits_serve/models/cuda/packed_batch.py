@@ -33,14 +33,12 @@ class Tables(NamedTuple):
     ids: Tensor
     positions: Tensor  # what the position table is read at
     features: Tensor  # which row of the features, -1 for zeros
-    slots: Tensor
-    places: Tensor  # in its row
+    addresses: Tensor  # where its key and value go in the cache, see ``pages``
     # One number per row.
     starts: Tensor  # its first token
     lasts: Tensor  # its last token
     lengths: Tensor
     text_lengths: Tensor
-    bases: Tensor  # where keys and values are: its slot, or its first token
     # One number per tile of queries.
     tile_rows: Tensor
     tile_firsts: Tensor  # the place of its first query in the row
@@ -48,16 +46,13 @@ class Tables(NamedTuple):
 
 @dataclass(frozen=True)
 class PackedRow:
-    """One row: int32 arrays of one number per token, as in ``Tables``.
-
-    Without a slot its keys and values lie beside its queries.
-    """
+    """One row: int32 arrays of one number per token, as in ``Tables``."""
 
     ids: Integers
     positions: Integers
     features: Integers | None
     text_length: int
-    slot: int | None = None
+    addresses: Integers | None = None
 
 
 class TableMemory:
@@ -95,8 +90,8 @@ class TableMemory:
             end = start + length
             host["ids"][start:end] = row.ids
             host["positions"][start:end] = row.positions
-            host["slots"][start:end] = row.slot or 0
-            host["places"][start:end] = self._places[:length]
+            if row.addresses is not None:
+                host["addresses"][start:end] = row.addresses
             if row.features is None:
                 host["features"][start:end] = -1
             else:
@@ -106,7 +101,6 @@ class TableMemory:
             host["lasts"][index] = end - 1
             host["lengths"][index] = length
             host["text_lengths"][index] = row.text_length
-            host["bases"][index] = start if row.slot is None else row.slot
             firsts = self._places[:length:ATTENTION_TILE]
             end_tile = first_tile + len(firsts)
             host["tile_rows"][first_tile:end_tile] = index
@@ -121,7 +115,7 @@ class TableMemory:
 def _sizes(bucket: int, max_rows: int) -> list[int]:
     """Return the length of every table, in the order of ``Tables``."""
     num_tiles = bucket // ATTENTION_TILE + max_rows  # a row's last tile may be a part of one
-    sizes = (1,) * 4 + (bucket,) * 5 + (max_rows,) * 5 + (num_tiles,) * 2
+    sizes = (1,) * 4 + (bucket,) * 4 + (max_rows,) * 4 + (num_tiles,) * 2
     return [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes]
 
 

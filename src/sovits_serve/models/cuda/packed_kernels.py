@@ -113,19 +113,16 @@ def linear_kernel(
 
 @triton.jit
 def project_kernel(
-    query_ptr,  # (M, D)
-    layer_ptr,  # (S, 2, H, capacity, D_head)
+    qkv_ptr,  # (M, 3 * D)
+    layer_ptr,  # (2, H, T, D_head), see ``pages``
     x_ptr,  # (M, D)
     weight_ptr,  # (3 * D, D)
     bias_ptr,  # (3 * D)
-    slots_ptr,  # int32 (M)
-    places_ptr,  # int32 (M)
+    addresses_ptr,  # int32 (M)
     count_ptr,  # int32 (1): M
     hidden,  # D
     width,  # D_head
-    slot_stride,
-    kind_stride,
-    head_stride,
+    num_cached,  # T
     block_m: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
@@ -133,7 +130,7 @@ def project_kernel(
     precision: tl.constexpr,
     overlaps: tl.constexpr,
 ):
-    """Write each token's query, and its key and value into its place of its slot."""
+    """Write each token's query, key and value, and the last two into the cache as well."""
     wait_for_inputs(overlaps)
     count = tl.load(count_ptr)
     first = tl.program_id(0) * block_m
@@ -154,39 +151,30 @@ def project_kernel(
             precision,
         )
         bias = tl.load(bias_ptr + columns, mask=columns < 3 * hidden, other=0.0)
-        total = (total + bias.to(tl.float32)[None, :]).to(query_ptr.dtype.element_ty)
+        total = (total + bias.to(tl.float32)[None, :]).to(qkv_ptr.dtype.element_ty)
         row_there = rows < count
-        query_at = query_ptr + rows[:, None] * hidden + columns[None, :]
-        tl.store(query_at, total, mask=row_there[:, None] & (columns < hidden)[None, :])
-        slot = tl.load(slots_ptr + rows, mask=row_there, other=0).to(tl.int64)
-        place = tl.load(places_ptr + rows, mask=row_there, other=0)
-        rest = tl.maximum(columns - hidden, 0)
-        lane = rest % hidden
-        column_at = rest // hidden * kind_stride + lane // width * head_stride + lane % width
-        row_at = slot * slot_stride + place * width
-        is_cached = (columns >= hidden) & (columns < 3 * hidden)
-        cached_at = layer_ptr + row_at[:, None] + column_at[None, :]
+        column_there = columns < 3 * hidden
+        qkv_at = qkv_ptr + rows[:, None] * (3 * hidden) + columns[None, :]
+        tl.store(qkv_at, total, mask=row_there[:, None] & column_there[None, :])
+        address = tl.load(addresses_ptr + rows, mask=row_there, other=0).to(tl.int64)
+        head = tl.maximum(columns - hidden, 0) // width  # of the keys, then of the values
+        column_at = head.to(tl.int64) * num_cached * width + columns % width
+        is_cached = column_there & (columns >= hidden)
+        cached_at = layer_ptr + (address * width)[:, None] + column_at[None, :]
         tl.store(cached_at, total, mask=row_there[:, None] & is_cached[None, :])
 
 
 @triton.jit
 def attention_kernel(
     out_ptr,  # (M, H * D_head)
-    query_ptr,  # (M, query_stride)
-    key_ptr,
-    value_ptr,
+    qkv_ptr,  # (M, 3 * H * D_head)
     num_tiles_ptr,  # int32 (1)
     tile_rows_ptr,  # int32 (tiles): which row
     tile_firsts_ptr,  # int32 (tiles): the first query's place in it
     starts_ptr,  # int32 (R): the row's first token among all
     lengths_ptr,  # int32 (R)
     text_lengths_ptr,  # int32 (R)
-    bases_ptr,  # int32 (R): where its keys begin, in units of base_stride
     hidden,
-    query_stride,
-    base_stride,
-    head_stride,
-    token_stride,
     scale,  # of scores, times log2(e)
     width: tl.constexpr,  # D_head
     block_d: tl.constexpr,
@@ -202,16 +190,18 @@ def attention_kernel(
         first = tl.load(tile_firsts_ptr + tile)
         length = tl.load(lengths_ptr + row)
         text_length = tl.load(text_lengths_ptr + row)
-        base = tl.load(bases_ptr + row).to(tl.int64) * base_stride + head * head_stride
-        token = tl.load(starts_ptr + row) + first + tl.arange(0, _TILE)
+        stride = 3 * hidden
+        start = tl.load(starts_ptr + row)
+        token = start + first + tl.arange(0, _TILE)
         place = first + tl.arange(0, _TILE)
         lane = tl.arange(0, block_d)
         lane_there = lane < width
         is_query = (place < length)[:, None] & lane_there[None, :]
-        query_at = query_ptr + token[:, None] * query_stride + head * width + lane[None, :]
+        query_at = qkv_ptr + token[:, None] * stride + head * width + lane[None, :]
         query = tl.load(query_at, mask=is_query, other=0.0)
-        keys = key_ptr + base + lane[:, None]
-        values = value_ptr + base + lane[None, :]
+        row_at = qkv_ptr + start * stride + head * width
+        keys = row_at + hidden + lane[:, None]
+        values = row_at + 2 * hidden + lane[None, :]
         best = tl.full((_TILE,), float("-inf"), tl.float32)
         weight = tl.zeros((_TILE,), tl.float32)
         summed = tl.zeros((_TILE, block_d), tl.float32)
@@ -220,9 +210,9 @@ def attention_kernel(
             other = begin + tl.arange(0, _TILE)
             there = other < end
             key_there = lane_there[:, None] & there[None, :]
-            key = tl.load(keys + (other * token_stride)[None, :], mask=key_there, other=0.0)
+            key = tl.load(keys + (other * stride)[None, :], mask=key_there, other=0.0)
             value_there = there[:, None] & lane_there[None, :]
-            value = tl.load(values + (other * token_stride)[:, None], mask=value_there, other=0.0)
+            value = tl.load(values + (other * stride)[:, None], mask=value_there, other=0.0)
             scores = tl.dot(query, key, input_precision=precision) * scale
             is_past = (place >= text_length)[:, None] & (other[None, :] <= place[:, None])
             sees = ((other < text_length)[None, :] | is_past) & there[None, :]

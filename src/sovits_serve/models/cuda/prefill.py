@@ -1,7 +1,7 @@
 """Prefill of T2S rows on a CUDA device: all rows packed, one graph per batch.
 
 Computes what ``T2SModel.prefill`` computes, rounding apart; a row's results have the same bits
-alone and beside others. Knows the cache's memory, not who owns a slot: lengths are the caller's.
+alone and beside others. Knows the cache's memory, not who holds which page.
 """
 
 from collections.abc import Sequence
@@ -28,22 +28,22 @@ class PrefillRow:
         features: pieces (first phoneme, values (n, D_text) in the model's dtype, on its device),
             in any order, without overlap; what none covers is zero.
         prompt_semantic: may be empty.
-        slot: empty, and long enough for phonemes and prompt.
+        addresses: int32 (phonemes + prompt), where their keys and values go, see ``pages``.
     """
 
     phone_ids: Sequence[int]
     features: Sequence[tuple[int, Tensor]]
     prompt_semantic: Sequence[int]
-    slot: int
+    addresses: Integers
 
     @property
     def num_tokens(self) -> int:
-        """Return how many tokens the slot gets."""
+        """Return how many tokens the row has."""
         return len(self.phone_ids) + len(self.prompt_semantic)
 
 
 class PackedPrefill:
-    """Fills slots with text and prompt. One thread and one stream at a time.
+    """Fills the cache with text and prompt. One thread and one stream at a time.
 
     Attributes:
         max_rows: most rows of one call.
@@ -63,7 +63,7 @@ class PackedPrefill:
 
         Args:
             model: its parameters must stay where they are.
-            layers: each layer's memory of the cache (slots, 2, H, capacity, D_head).
+            layers: each layer's memory of the cache (2, H, T, D_head), see ``pages``.
             max_rows: most rows of one call.
             token_buckets: total tokens to capture a graph for; the largest bounds a call.
             overlaps: see ``PackedLaunches``.
@@ -82,9 +82,8 @@ class PackedPrefill:
             return new_rows(self.max_tokens, width, kind, device)
 
         self._features = rows(dims.text_feature_dim)
-        self._x, self._query, self._attended, self._projected = (
-            rows(dims.hidden) for _ in range(4)
-        )
+        self._x, self._attended, self._projected = (rows(dims.hidden) for _ in range(3))
+        self._qkv = rows(3 * dims.hidden)
         self._sums = rows(dims.hidden, torch.float32)
         self._wide = rows(4 * dims.hidden)
         self._last = new_rows(max_rows, dims.hidden, dtype, device)
@@ -103,7 +102,7 @@ class PackedPrefill:
 
     @torch.inference_mode()
     def run(self, rows: Sequence[PrefillRow]) -> Tensor:
-        """Fill the rows' slots, without waiting for the device.
+        """Fill the rows' part of the cache, without waiting for the device.
 
         Returns:
             float32 (max_rows, V): in the first ``len(rows)`` the logits of each row's first
@@ -125,6 +124,7 @@ class PackedPrefill:
 
     def _pack(self, row: PrefillRow, num_features: int) -> PackedRow:
         text_length, prompt_length = len(row.phone_ids), len(row.prompt_semantic)
+        assert len(row.addresses) == row.num_tokens
         assert text_length > 0, "a row without text attends to nothing"
         ids = np.empty(row.num_tokens, np.int32)
         ids[:text_length] = row.phone_ids
@@ -132,7 +132,9 @@ class PackedPrefill:
         assert ids.max() < self._model.dims.phoneme_vocab_size
         assert ids.min() >= -self._model.dims.vocab_size
         positions = np.concatenate((self._places[:text_length], self._places[:prompt_length]))
-        return PackedRow(ids, positions, _feature_rows(row, num_features), text_length, row.slot)
+        return PackedRow(
+            ids, positions, _feature_rows(row, num_features), text_length, row.addresses
+        )
 
     def _launch(self, bucket: int) -> None:
         """Launch everything over the rows that the tables describe."""
@@ -157,8 +159,8 @@ class PackedPrefill:
         for block, layer in zip(self._blocks, self._layers, strict=True):
             attention = block.self_attn
             weight, bias = attention.in_proj_weight, attention.in_proj_bias
-            launches.project(x, weight, bias, self._query, layer)
-            launches.attend_cached(self._query, layer, self._attended)
+            launches.project(x, weight, bias, self._qkv, layer)
+            launches.attend(self._qkv, self._attended, model.dims.num_heads)
             launches.linear(self._attended, attention.out_proj, sums, residual=x)
             launches.norm(sums, block.norm1, x)
             launches.linear(x, block.linear1, self._wide, activation="relu")
