@@ -93,7 +93,8 @@ def check_value(declared: "Field[Any]", value: object) -> None:
         )
 
 
-_LEAST_EARLY_TOKENS = 8  # of fewer, nothing would be left to send
+LEAST_EARLY_TOKENS = 8  # of fewer, nothing would be left to send
+MAX_EARLY_TOKENS = 1000
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,10 @@ class EngineConfig:
     early_tokens: int = setting(
         0,
         "a stream's first audio is made of so many tokens (25 a second) instead of the whole "
-        "segment: much sooner, but not sample for sample what the whole would be; 0: off",
+        "segment: much sooner, but not sample for sample what the whole would be; 0: off; a request "
+        "can have its own",
         minimum=0,
-        maximum=1000,
+        maximum=MAX_EARLY_TOKENS,
     )
     max_window_frames: int = setting(
         400, "longest audio window, in 20 ms frames", minimum=4, maximum=3000
@@ -197,9 +199,9 @@ class EngineConfig:
     def __post_init__(self) -> None:
         """Check every setting against its declaration."""
         check_settings(self)
-        if 0 < self.early_tokens < _LEAST_EARLY_TOKENS:
+        if 0 < self.early_tokens < LEAST_EARLY_TOKENS:
             raise ConfigError(
-                f"early_tokens: {self.early_tokens} is not 0, and below {_LEAST_EARLY_TOKENS}"
+                f"early_tokens: {self.early_tokens} is not 0, and below {LEAST_EARLY_TOKENS}"
             )
         if self.first_window_frames > self.max_window_frames:
             raise ConfigError(

@@ -67,6 +67,7 @@ class SpeechOptions:
     max_tokens: int | None = None
     speed: float = 1.0
     segment_pause_s: float = 0.3
+    early_tokens: int | None = None  # of a stream; see ``EngineConfig.early_tokens``
 
     def sampling(self) -> SamplingParams:
         """Return the sampling part, with a seed drawn if none was given."""
@@ -324,6 +325,7 @@ class Synthesizer:
             speed=options.speed,
             segment_pause_s=options.segment_pause_s,
             is_streaming=is_streaming,
+            early_tokens=options.early_tokens,
         )
 
 

@@ -132,6 +132,32 @@ def test_streamed_wav_is_one_header_and_samples() -> None:
     run(job)
 
 
+@pytest.mark.parametrize(
+    ("asked", "early_tokens"),
+    [
+        ({"streaming_mode": 0}, None),
+        ({"streaming_mode": True}, None),
+        ({"streaming_mode": 1, "min_chunk_length": 30}, None),
+        ({"streaming_mode": 2}, 16),
+        ({"streaming_mode": "3", "min_chunk_length": "30"}, 30),
+        ({"streaming_mode": 3, "min_chunk_length": 2}, 8),
+        ({"streaming_mode": 3, "min_chunk_length": 10**9}, 1000),
+    ],
+)
+def test_the_faster_modes_begin_before_all_tokens_are_known(
+    asked: dict[str, object], early_tokens: int | None
+) -> None:
+    """Modes 2 and 3 give up some quality for speed, as they do with upstream."""
+
+    async def job(server: Running) -> None:
+        answer = await server.client.post("/tts", json={**BASE, **asked})
+
+        assert answer.status_code == 200, answer.text
+        assert spoken(server).early_tokens == early_tokens
+
+    run(job)
+
+
 @pytest.mark.parametrize("mode", [True, 1, 2, 3])
 def test_each_chunk_of_streamed_ogg_is_a_complete_file(mode: object) -> None:
     """LiveTalking reads every HTTP chunk as a file of its own."""

@@ -170,6 +170,7 @@ def test_fields_reach_the_request() -> None:
             "max_tokens": 99,
             "speed": 2,
             "segment_pause_s": 0.25,
+            "early_tokens": 16,
             "timeout_s": 30,
             "priority": "batch",
             "prompt_text": "",
@@ -183,6 +184,7 @@ def test_fields_reach_the_request() -> None:
         assert (request.sampling.top_p, request.sampling.temperature) == (0.5, 0.75)
         assert (request.sampling.repetition_penalty, request.sampling.max_tokens) == (1.5, 99)
         assert (request.speed, request.segment_pause_s) == (2, 0.25)
+        assert request.early_tokens == 16
         assert request.reference.prompt_text is None
         assert isinstance(submit, Submit)
         assert (submit.priority, submit.timeout_s, submit.model) == ("batch", 30, "tiny")

@@ -445,6 +445,24 @@ def test_only_a_stream_at_normal_speed_is_early() -> None:
             scheduler.update(batch, runner.execute(batch))
 
 
+@pytest.mark.parametrize(("setting", "asked"), [(0, 8), (16, 8), (8, 0), (8, 16)])
+def test_a_request_says_itself_how_early_it_is(setting: int, asked: int) -> None:
+    """Its own number goes before the engine's; beside it, others have the engine's."""
+    limits = dataclasses.replace(LIMITS, early_tokens=setting)
+    scheduler, runner = Scheduler(limits, GEOMETRY), FakeRunner()
+    own = make_request("own", [20], is_streaming=True)
+    scheduler.add(msgspec.structs.replace(own, early_tokens=asked))
+    scheduler.add(make_request("other", [20], is_streaming=True))
+    first: dict[str, int] = {}
+    while scheduler.has_work():
+        batch = scheduler.schedule()
+        for window in batch.windows:
+            first.setdefault(window.sequence.key[0], window.num_tokens)
+        scheduler.update(batch, runner.execute(batch))
+
+    assert first == {"own": asked or 20, "other": setting or 20}
+
+
 def test_an_early_stream_asks_for_twice_the_tokens_each_time() -> None:
     """The latent is made anew only when there is as much again, however slow tokens come."""
     limits = dataclasses.replace(

@@ -19,6 +19,7 @@ SAMPLES: tuple[m.Message, ...] = (
         m.SamplingParams(2**31, None, 0.9, 0.7, 1.2, 99),
         speed=1.5,
         noise_scale=0.1,
+        early_tokens=16,
         segment_pause_s=0.0,
         is_streaming=True,
         model="name",

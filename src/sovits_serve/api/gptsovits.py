@@ -28,6 +28,7 @@ from sovits_serve.api.tts_params import (
     read_tts_params,
 )
 from sovits_serve.audio.encoding import AudioFormat
+from sovits_serve.config import LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS
 from sovits_serve.errors import InvalidRequest, RequestError
 from sovits_serve.voices.voice import Voice
 
@@ -39,6 +40,7 @@ _FOREIGN_VOICE_NAMES = ("cha_name", "target_voice")
 # How call_me names weights for one request.
 _WEIGHTS = ("gpt_weights", "sovits_weights")
 # Formats of which upstream's clients expect a complete file in every chunk of a stream.
+_EARLY_MODE = 2  # and above: streaming modes that give up some quality
 _FILE_PER_PIECE = frozenset({"ogg", "aac"})
 _AUDIO = {"schema": {"type": "string", "format": "binary"}}
 _FAILED = {
@@ -159,6 +161,13 @@ def _format(media_type: str) -> AudioFormat:
     return AudioFormat.PCM if media_type == "raw" else AudioFormat(media_type)
 
 
+def _early_tokens(params: TtsParams) -> int | None:
+    """Return what modes 2 and 3 are for: audio before all tokens of a sentence are known."""
+    if params.streaming_mode < _EARLY_MODE:
+        return None
+    return min(max(params.min_chunk_length, LEAST_EARLY_TOKENS), MAX_EARLY_TOKENS)
+
+
 async def _speech_input(
     context: ApiContext, params: TtsParams, *, is_streaming: bool
 ) -> SpeechInput:
@@ -191,4 +200,5 @@ async def _speech_input(
         speed=params.speed_factor,
         segment_pause_s=params.fragment_interval,
         is_streaming=is_streaming,
+        early_tokens=_early_tokens(params),
     )

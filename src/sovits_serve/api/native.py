@@ -199,6 +199,7 @@ def _speech_input(
         speed=body.speed,
         segment_pause_s=body.segment_pause_s,
         is_streaming=is_streaming,
+        early_tokens=body.early_tokens,
         priority=body.priority or "interactive",
         timeout_s=body.timeout_s,
         model=body.model or "",

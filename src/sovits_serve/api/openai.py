@@ -152,6 +152,7 @@ def _speech_input(body: OpenAISpeech, context: ApiContext, *, is_streaming: bool
         speed=body.speed,
         segment_pause_s=body.segment_pause_s,
         is_streaming=is_streaming,
+        early_tokens=body.early_tokens,
         priority=body.priority or "interactive",
         timeout_s=body.timeout_s,
         # Clients send tts-1 and whatever else is in their lists.

@@ -52,6 +52,14 @@ _TopP = Annotated[float | None, Meta(description="above 0, at most 1")]
 _Temperature = Annotated[float | None, Meta(description="0 to 100; 0: always the likeliest")]
 _Penalty = Annotated[float | None, Meta(description="0.01 to 100")]
 _MaxTokens = Annotated[int | None, Meta(description="tokens per segment, 25 are a second")]
+_EarlyTokens = Annotated[
+    int | None,
+    Meta(
+        description="of a stream: tokens that its first audio is made of, 8 to 1000; sooner heard, "
+        "and not sample for sample the whole; 0: all; null: as the server is set",
+        examples=[16],
+    ),
+]
 _Speed = Annotated[float | None, Meta(description="0.25 to 4", examples=[1.0])]
 _Pause = Annotated[float | None, Meta(description="seconds of silence after a segment, 0 to 10")]
 _Rate = Annotated[
@@ -121,6 +129,7 @@ class OpenAISpeech(msgspec.Struct, frozen=True):
     max_tokens: _MaxTokens = None
     segment_pause_s: _Pause = None
     sample_rate: _Rate = None
+    early_tokens: _EarlyTokens = None
     priority: _Priority = None
     timeout_s: _Timeout = None
     reference: _Reference = None
@@ -161,6 +170,7 @@ class NativeSpeech(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: _MaxTokens = None
     speed: _Speed = None
     segment_pause_s: _Pause = None
+    early_tokens: _EarlyTokens = None
     priority: _Priority = None
     timeout_s: _Timeout = None
 

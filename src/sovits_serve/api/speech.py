@@ -15,7 +15,7 @@ from typing import TypeVar
 from sovits_serve.api.engine_client import EngineClient, without_samples
 from sovits_serve.api.recordings import Recordings
 from sovits_serve.api.texts import Texts
-from sovits_serve.config import ApiConfig, FrontendConfig
+from sovits_serve.config import LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS, ApiConfig, FrontendConfig
 from sovits_serve.engine.request import (
     SPEED_RANGE,
     ModelLimits,
@@ -84,6 +84,7 @@ class SpeechInput:
     speed: float | None = None
     segment_pause_s: float | None = None
     is_streaming: bool = False
+    early_tokens: int | None = None  # None: as the engine is set
     priority: str = "interactive"  # or batch
     timeout_s: float | None = None  # None: the server's longest
     model: str = ""  # a loaded model; "": the voice's, else the default
@@ -177,6 +178,7 @@ class SpeechBuilder:
             speed=speed,
             segment_pause_s=pause_s,
             is_streaming=asked.is_streaming,
+            early_tokens=_early_tokens(asked),
             model=model.name,
             timeout_s=timeout_s,
         )
@@ -338,6 +340,12 @@ def _choose_model(name: str, status: Status) -> ModelInfo:
             return model
     known = list_some(model.name for model in status.models)
     raise UnknownModel(f"model: {wanted!r} is not loaded; there is {known}")
+
+
+def _early_tokens(asked: SpeechInput) -> int | None:
+    if asked.early_tokens:
+        check_range("early_tokens", asked.early_tokens, LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS)
+    return asked.early_tokens
 
 
 def _sampling(asked: SpeechInput, defaults: VoiceDefaults) -> SamplingParams:

@@ -60,6 +60,7 @@ class TtsParams:
     media_type: str
     streaming_mode: int  # 0 to 3
     repetition_penalty: float | None
+    min_chunk_length: int
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,8 @@ FIELDS = (
         _read_mode,
         0,
         "0 or false: all at once; 1 or true, 2, 3: as it is made. With ogg and aac each HTTP chunk is "
-        "a complete file, one a sentence with 1, smaller ones with 2 and 3.",
+        "a complete file, one a sentence with 1, smaller ones with 2 and 3. 2 and 3 are sooner heard, "
+        "and not sample for sample what 0 and 1 make.",
         0,
         3,
     ),
@@ -221,7 +223,14 @@ FIELDS = (
     Field("sample_steps", _read_int, 32, _OTHER_MODELS, 1, 128),
     Field("super_sampling", _read_bool, False, _OTHER_MODELS),
     Field("overlap_length", _read_int, 2, _WITHOUT_EFFECT, 0),
-    Field("min_chunk_length", _read_int, 16, _WITHOUT_EFFECT, 0),
+    Field(
+        "min_chunk_length",
+        _read_int,
+        16,
+        "With streaming_mode 2 and 3: tokens (25 a second) of the first piece; 8 to 1000, what is "
+        "outside counts as the nearest.",
+        0,
+    ),
 )
 _REQUIRED = ("text", "text_lang")
 # What a voice may have its own defaults for; ours are shown, but do not go before them.

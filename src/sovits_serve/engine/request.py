@@ -10,6 +10,7 @@ from numbers import Integral, Real
 import msgspec
 
 from sovits_serve.audio.waveform import AudioLimits
+from sovits_serve.config import LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS
 from sovits_serve.errors import BadReferenceAudio, InvalidRequest, TextTooLong
 from sovits_serve.protocol.messages import (
     PhonemizedText,
@@ -70,6 +71,7 @@ class Request:
 
     message: SynthesisRequest
     arrival_s: float
+    early_tokens: int = 0  # not 0: its first audio is made of so many
     deadline_s: float | None = None  # by the scheduler's clock
     is_prepared: bool = False
     is_closed: bool = False  # it has ended; results that still come are nobody's
@@ -148,6 +150,8 @@ def check_request(message: SynthesisRequest, limits: ModelLimits) -> None:
     check_range("speed", message.speed, *SPEED_RANGE)
     check_range("noise_scale", message.noise_scale, 0.0, 2.0)
     check_range("segment_pause_s", message.segment_pause_s, 0.0, 10.0)
+    if message.early_tokens:
+        check_range("early_tokens", message.early_tokens, LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS)
     if message.timeout_s is not None and not message.timeout_s > 0.0:
         raise InvalidRequest(f"timeout_s: {message.timeout_s} is not above 0")
     check_sampling(message.sampling, limits)

@@ -51,7 +51,7 @@ class SchedulerLimits:
     first_window_frames: int
     max_window_frames: int
     max_tokens: int
-    early_tokens: int = 0  # not 0: a stream's first audio is made of so many tokens
+    early_tokens: int = 0  # of streams that do not say how many they want
     tokens_per_phoneme: int = 0  # not 0: decides the length of a segment, whatever is drawn
 
 
@@ -105,12 +105,20 @@ class Scheduler:
         max_tokens = self.limits.max_tokens if asked is None else asked
         now = self._clock()
         deadline_s = None if message.timeout_s is None else now + message.timeout_s
-        request = Request(message, arrival_s=now, deadline_s=deadline_s)
+        early_tokens = self._early_tokens(message)
+        request = Request(message, now, early_tokens=early_tokens, deadline_s=deadline_s)
         request.sequences = [
             Sequence(request, index, text, *self._token_bounds(text, max_tokens))
             for index, text in enumerate(message.segments)
         ]
         self.requests[message.request_id] = request
+
+    def _early_tokens(self, message: SynthesisRequest) -> int:
+        """Return how many tokens a request's first audio is made of; 0: all of its segment's."""
+        if not message.is_streaming or message.speed != 1:
+            return 0
+        asked = message.early_tokens
+        return self.limits.early_tokens if asked is None else asked
 
     def _token_bounds(self, text: PhonemizedText, max_tokens: int) -> tuple[int, int]:
         """Return how many tokens a segment may have at most, and must have before it may end."""
@@ -314,19 +322,16 @@ class Scheduler:
 
     def _voiced(self) -> list[Sequence]:
         """Return sequences whose audio can be made: all tokens known, or enough for a listener."""
-        if not self.limits.early_tokens:
-            return self.decoding.copy()
-        returned = (one for request in self.requests.values() for one in request.returned)
-        return [*self.decoding, *filter(self._can_be_early, [*self.running, *returned])]
+        early = [one for one in self.running if one.request.early_tokens]
+        for request in self.requests.values():
+            if request.returned and request.early_tokens:
+                early += request.returned
+        return [*self.decoding, *filter(self._can_be_early, early)]
 
     def _can_be_early(self, sequence: Sequence) -> bool:
         request = sequence.request
-        return (
-            request.message.is_streaming
-            and request.message.speed == 1
-            and sequence.index == request.next_segment
-            and len(sequence.tokens) >= self.limits.early_tokens
-        )
+        is_next = sequence.index == request.next_segment
+        return is_next and len(sequence.tokens) >= request.early_tokens
 
     def _next_window(self, sequence: Sequence) -> AudioWindow | None:
         done, frames, num_tokens = sequence.num_frames_decoded, sequence.num_frames, 0

@@ -88,6 +88,9 @@ class SynthesisRequest(Message, frozen=True, tag=True):
     noise_scale: float = 0.5
     segment_pause_s: float = 0.3  # silence after each segment (the last too) with none of its own
     is_streaming: bool = False  # small audio windows first
+    # Of a stream at normal speed: its first audio is made of so many tokens; 0: of all of the
+    # segment's; None: as the engine is set.
+    early_tokens: int | None = None
     model: str = ""  # which of the loaded models; "": the engine's first
     timeout_s: float | None = None  # fails with deadline_exceeded when not finished by then
 
