@@ -26,6 +26,7 @@ from compare_report import machine, write_report
 from compared_server import ComparedServer, our_server, sentence_target
 from upstream_server import Upstream, UpstreamServer
 
+from sovits_serve.bench.load import Target
 from sovits_serve.bench.run import BenchJob, measure
 from sovits_serve.bench.texts import texts
 from sovits_serve.checkpoints.random_model import write_random_model
@@ -35,6 +36,7 @@ from sovits_serve.models.spec import ModelVersion
 _TOKENS_PER_PHONEME = 2
 _SENTENCE_S = 5.0  # about what one of the texts takes to hear
 _UPSTREAM = "upstream"
+_VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus")
 Row = dict[str, object]
 
 
@@ -71,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--model", type=Path, help="made if it is not there; without: a temporary one")
-    add("--version", choices=("v1", "v2"), default="v2", help="of a model that is made")
+    add("--version", choices=_VERSIONS, default="v2", help="of a model that is made")
     add("--size", choices=("tiny", "full"), default="full", help="of a model that is made")
     add("--ours", action="append", metavar="NAME=OPTIONS", help="our server with these options")
     add("--clients", type=int, nargs="*", default=[1, 8], help="not streaming")
@@ -84,7 +86,8 @@ def _arguments() -> argparse.Namespace:
         help="streams at random moments, in real time",
     )
     add("--seconds", type=float, default=20.0, help="of each row, and the answers under way then")
-    add("--warm-up", type=int, default=2, help="requests before the first row of each mode")
+    add("--warm-up", type=int, default=2, help="requests at once before the first row of a mode")
+    add("--upstream-warm-up", type=int, default=2, help="likewise, one after the other")
     add("--upstream", type=Path, help="checkout of GPT-SoVITS; without: ours alone")
     add("--upstream-python", default=sys.executable)
     add("--upstream-pythonpath", default="")
@@ -142,8 +145,10 @@ def _rows(
         target = sentence_target(server.url, model, is_streaming=is_streaming)
         # No text comes twice: a server may remember how it is read.
         seed = 20_000 if target.is_streaming else 10_000
-        if args.warm_up:
-            _warm_up(BenchJob(target, [1.0], num_requests=args.warm_up, num_warm_up=0, seed=seed))
+        if name == _UPSTREAM:
+            _warm_up(target, 1.0, args.upstream_warm_up, seed)
+        else:  # all its workers, too
+            _warm_up(target, float(args.warm_up), args.warm_up, seed)
         for load in map(float, loads):
             load_before = round(os.getloadavg()[0], 2)
             job = BenchJob(
@@ -207,7 +212,10 @@ def _measure(job: BenchJob, server: ComparedServer) -> Row:
     return {**figures, "cpu_percent": used}
 
 
-def _warm_up(job: BenchJob) -> None:
+def _warm_up(target: Target, load: float, num_requests: int, seed: int) -> None:
+    if not num_requests:
+        return
+    job = BenchJob(target, [load], num_requests=num_requests, num_warm_up=0, seed=seed)
     figures = measure(job)[0]
     if not figures["num_good"]:
         raise SystemExit(f"not one good answer: {figures['problems']}")

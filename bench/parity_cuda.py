@@ -41,8 +41,17 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--prompts", type=int, default=500)
     parser.add_argument("--runs", type=int, default=660)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     args = parser.parse_args()
     results: dict[str, object] = {"device": torch.cuda.get_device_name()}
+    for part in args.parts:
+        results |= PARTS[part](args)
+    print(json.dumps(results))
+
+
+def compare_greedy(args: argparse.Namespace) -> dict[str, object]:
+    """Compare greedy tokens with those of plain PyTorch."""
+    results: dict[str, object] = {}
     greedy = [request(n, SamplingParams(top_k=1, max_tokens=50)) for n in range(args.prompts)]
     for dtype in ("float32", "float16"):
         fast, simple = (
@@ -53,13 +62,17 @@ def main() -> None:
         print(
             f"greedy tokens equal to plain PyTorch, {dtype}: {equal} of {len(greedy)}", flush=True
         )
+    return results
 
+
+def compare_company(args: argparse.Namespace) -> dict[str, object]:
+    """Compare requests alone with the same among 128, and streams with the whole."""
     core = engine(args.model, "float16", "on")
     drawn = [request(n, SamplingParams(seed=n, top_k=15, temperature=1.0)) for n in range(128)]
     together, whole = run(core, drawn)
     alone = {name: tokens for one in drawn[:40] for name, tokens in run(core, [one])[0].items()}
     equal = sum(together[name] == tokens for name, tokens in alone.items())
-    results["seeded, alone and among 128"] = f"{equal} of {len(alone)}"
+    results: dict[str, object] = {"seeded, alone and among 128": f"{equal} of {len(alone)}"}
     print(f"seeded tokens equal alone and among 128, float16: {equal} of {len(alone)}", flush=True)
 
     streams = [replace_streaming(one) for one in drawn[:16]]
@@ -69,7 +82,11 @@ def main() -> None:
     )
     results["streamed against whole, largest difference"] = largest
     print(f"streamed against whole, float16, 16 requests: at most {largest} of 32768", flush=True)
+    return results
 
+
+def compare_ends(args: argparse.Namespace) -> dict[str, object]:
+    """Count runs of the built-in voice that only plain PyTorch ends."""
     phrases = spoken(args.runs)
     ended: dict[str, list[int]] = {}
     for kernels in ("off", "on"):
@@ -83,9 +100,11 @@ def main() -> None:
     runaways = sum(
         fast >= limit > simple for fast, simple in zip(ended["on"], ended["off"], strict=True)
     )
-    results["runaways that plain PyTorch ends"] = runaways
-    print(f"runs that only plain PyTorch ends: {runaways} of {len(phrases)}")
-    print(json.dumps(results))
+    print(f"runs that only plain PyTorch ends: {runaways} of {len(phrases)}", flush=True)
+    return {"runaways that plain PyTorch ends": runaways}
+
+
+PARTS = {"greedy": compare_greedy, "company": compare_company, "ends": compare_ends}
 
 
 def engine(model: Path, dtype: str, kernels: str) -> EngineCore:
@@ -118,7 +137,8 @@ def run(
                 pcm[message.request_id] = pcm.get(message.request_id, b"") + message.pcm
             elif isinstance(message, Failed) and "ended it at once" not in message.message:
                 raise RuntimeError(message)
-    print(f"  {len(requests)} requests in {time.perf_counter() - begin:.1f} s", flush=True)
+    if len(requests) > 1:
+        print(f"  {len(requests)} requests in {time.perf_counter() - begin:.1f} s", flush=True)
     tokens = {name: tuple(one.sequences[0].tokens) for name, one in accepted.items()}
     return tokens, {name: np.frombuffer(data, "<i2") for name, data in pcm.items()}
 
