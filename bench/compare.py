@@ -35,6 +35,7 @@ from sovits_serve.models.spec import ModelVersion
 
 _TOKENS_PER_PHONEME = 2
 _SENTENCE_S = 5.0  # about what one of the texts takes to hear
+_FASTEST_MODE = 3  # api_v2's streaming_mode: first audio before all tokens are known
 _UPSTREAM = "upstream"
 _VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus")
 Row = dict[str, object]
@@ -54,6 +55,11 @@ def main() -> None:
             with our_server(model, args.device, shlex.split(options)) as server:
                 rows += _rows(args, name, server, model, (args.clients, args.stream_clients))
                 rows += _paced_rows(args, name, server, model)
+                if args.exact:
+                    name += " exact"
+                    clients = [], args.stream_clients
+                    rows += _rows(args, name, server, model, clients, stream_mode=1)
+                    rows += _paced_rows(args, name, server, model, stream_mode=1)
                 write_report(args.out, settings, rows, _UPSTREAM)  # what there is, is kept
         if args.upstream:
             upstream = Upstream(
@@ -85,6 +91,7 @@ def _arguments() -> argparse.Namespace:
         default=[],
         help="streams at random moments, in real time",
     )
+    add("--exact", action="store_true", help="measure our streams in streaming_mode 1, too")
     add("--seconds", type=float, default=20.0, help="of each row, and the answers under way then")
     add("--warm-up", type=int, default=2, help="requests at once before the first row of a mode")
     add("--upstream-warm-up", type=int, default=2, help="likewise, one after the other")
@@ -135,16 +142,18 @@ def _rows(
     server: ComparedServer,
     model: Path,
     clients: tuple[list[int], list[int]],
+    *,
+    stream_mode: int = _FASTEST_MODE,
 ) -> list[Row]:
     start_s = server.wait_until_ready()
     print(f"{name}: ready after {start_s:.1f} s", flush=True)
     rows: list[Row] = []
-    for is_streaming, loads in zip((False, True), clients, strict=True):
+    for mode, loads in zip((0, stream_mode), clients, strict=True):
         if not loads:
             continue
-        target = sentence_target(server.url, model, is_streaming=is_streaming)
+        target = sentence_target(server.url, model, streaming_mode=mode)
         # No text comes twice: a server may remember how it is read.
-        seed = 20_000 if target.is_streaming else 10_000
+        seed = 10_000 + 20_000 * mode
         if name == _UPSTREAM:
             _warm_up(target, 1.0, args.upstream_warm_up, seed)
         else:  # all its workers, too
@@ -174,11 +183,16 @@ def _rows(
 
 
 def _paced_rows(
-    args: argparse.Namespace, name: str, server: ComparedServer, model: Path
+    args: argparse.Namespace,
+    name: str,
+    server: ComparedServer,
+    model: Path,
+    *,
+    stream_mode: int = _FASTEST_MODE,
 ) -> list[Row]:
     """Measure our server with listeners who each ask for a sentence when one has been heard."""
     rows: list[Row] = []
-    target = sentence_target(server.url, model, is_streaming=True)
+    target = sentence_target(server.url, model, streaming_mode=stream_mode)
     for listeners in args.listeners:
         rate = listeners / _SENTENCE_S
         job = BenchJob(
@@ -187,7 +201,7 @@ def _paced_rows(
             is_open=True,
             num_requests=max(4, round(rate * args.seconds)),
             num_warm_up=0,
-            seed=30_000 + listeners,
+            seed=100_000 + 20_000 * stream_mode + listeners,
             timeout_s=600,
         )
         figures = _measure(job, server)

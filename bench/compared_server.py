@@ -43,6 +43,7 @@ class ComparedServer:
         self._ready_path = ready_path
         self._log = tempfile.NamedTemporaryFile("wb", prefix="bench-log-")  # noqa: SIM115
         self._started_at = time.monotonic()
+        self._start_s = 0.0  # once it is ready
         self._process = psutil.Popen(
             list(command),
             cwd=directory,
@@ -103,12 +104,15 @@ class ComparedServer:
 
     def wait_until_ready(self) -> float:
         """Return the seconds from the start until it was ready."""
+        if self._start_s:
+            return self._start_s
         while self._status() != 200:
             waited_s = time.monotonic() - self._started_at
             if self._process.poll() is not None or waited_s > _START_S:
                 raise SystemExit(f"the server did not start:\n{self.log_tail}")
             time.sleep(0.1)
-        return time.monotonic() - self._started_at
+        self._start_s = time.monotonic() - self._started_at
+        return self._start_s
 
     def _family(self) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
@@ -139,24 +143,23 @@ def our_server(model: Path, device: str, options: Sequence[str]) -> ComparedServ
     )
 
 
-def sentence_target(url: str, model: Path, *, is_streaming: bool) -> Target:
+def sentence_target(url: str, model: Path, *, streaming_mode: int) -> Target:
     """Return what both servers are asked: api_v2, the model's reference, a sentence in one piece.
 
-    Everything else is upstream's default; streaming is mode 3, its fastest to the first audio.
+    Everything else is upstream's default.
     """
     extra: dict[str, object] = {
         "prompt_text": (model / "reference.txt").read_text(encoding="utf-8").strip(),
         "prompt_lang": "en",
         "text_split_method": "cut0",
+        "streaming_mode": streaming_mode,
     }
-    if is_streaming:
-        extra["streaming_mode"] = 3
     return Target(
         url,
         api="api_v2",
         voice=str((model / "reference.wav").resolve()),
         language="en",
-        is_streaming=is_streaming,
+        is_streaming=streaming_mode > 0,
         extra=extra,
     )
 

@@ -5,6 +5,7 @@ Rows are padded up to the next shape, which changes no row beyond rounding. Ever
 on the current stream; results are copies, not the graphs' own memory.
 """
 
+import logging
 from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from torch import Tensor
 from sovits_serve.models.cuda.graphs import Pool, record
 from sovits_serve.models.cuda.staging import Uploads
 from sovits_serve.models.sovits.model import SovitsModel
+
+_log = logging.getLogger(__name__)
 
 _LATENT_ROWS = (1, 4, 16)
 _LATENT_TOKENS = (64, 128, 192, 256, 384)
@@ -130,6 +133,18 @@ class GeneratorGraphs:
             for frames in reversed(_GENERATOR_FRAMES):
                 self._graphs[rows, frames] = self._record(rows, frames)
 
+    def reserve(self, rows: int, frames: int) -> None:
+        """Let the allocator have what so much audio needs, now and not under load.
+
+        Where there is not as much, batches that do not fit are computed in parts.
+        """
+        try:
+            self._generate(*self._inputs(rows, frames))
+        except torch.OutOfMemoryError as error:
+            error.__traceback__ = None  # its frames hold what had been allocated
+            _log.warning("no memory for %d windows of %d frames at once", rows, frames)
+            torch.cuda.empty_cache()
+
     def __call__(self, z: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
         """Do as ``SovitsModel.generate``, with ``lengths`` on the device; may return more rows."""
         rows = _at_least(_GENERATOR_ROWS, z.size(0))
@@ -146,14 +161,18 @@ class GeneratorGraphs:
         return graph.output
 
     def _record(self, rows: int, frames: int) -> _Graph:
+        inputs = self._inputs(rows, frames)
+        graph, output = record(lambda: self._generate(*inputs), self._pool)
+        return _Graph(graph, inputs, output)
+
+    def _inputs(self, rows: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return latents of zeros, their lengths and styles."""
         dims = self._sovits.dims
         like = torch.zeros(0, dtype=self._sovits.dtype, device=self._device)
         z = like.new_zeros(rows, frames, dims.inter_channels).transpose(1, 2)
         lengths = torch.full((rows,), frames, device=self._device)
         style = like.new_zeros(rows, dims.style_dim)
-        inputs = z, lengths, style
-        graph, output = record(lambda: self._generate(*inputs), self._pool)
-        return _Graph(graph, inputs, output)
+        return z, lengths, style
 
 
 def _table(

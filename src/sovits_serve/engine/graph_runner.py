@@ -58,7 +58,7 @@ class GraphRunner:
         )
         _tell_memory(models.device, "weights")
         with self._on_audio():
-            fast = _capture_audio(models, noise)
+            fast = _capture_audio(models, noise, config)
         _tell_memory(models.device, "graphs of the audio")
         self._audio = AudioDecoder(models.sovits, models.device, fast)
         with self._on_tokens():
@@ -147,7 +147,7 @@ class GraphRunner:
 
 
 @torch.inference_mode()
-def _capture_audio(models: Models, noise: LatentNoise) -> FastParts:
+def _capture_audio(models: Models, noise: LatentNoise, config: EngineConfig) -> FastParts:
     generator = FusedGenerator(models.sovits.generator)
     if models.device.type != "cuda":
         return FastParts(generator, noise)
@@ -156,6 +156,8 @@ def _capture_audio(models: Models, noise: LatentNoise) -> FastParts:
     latents.capture()
     graphs = GeneratorGraphs(generator, models.sovits, pool)
     graphs.capture()
+    longest = config.max_window_frames + 2 * models.sovits.generator_context_frames
+    graphs.reserve(config.max_audio_rows, longest)
     return FastParts(graphs, noise, latents)
 
 
