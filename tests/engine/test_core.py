@@ -468,3 +468,24 @@ def test_chunks_name_their_segment(tiny: Models) -> None:
     segments = [chunk.segment for chunk in chunks]
     assert segments == sorted(segments)
     assert set(segments) == {0, 1, 2}
+
+
+def test_a_place_that_a_deadline_frees_is_taken_in_the_same_step(tiny: Models) -> None:
+    """With all slots taken, one request runs out of time: the next one takes its place."""
+    engine = make_engine(tiny, max_running=1)
+    now = [0.0]
+    engine.scheduler._clock = lambda: now[0]
+    late = msgspec.structs.replace(make_request(0, max_tokens=30), timeout_s=5.0)
+    accepted = [add(engine, late), add(engine, make_request(1, max_tokens=3))]
+    messages: list[Message] = []
+    for _ in range(3):
+        messages += engine.step()
+    now[0] = 10.0
+    while engine.has_work():
+        messages += engine.step()
+        engine.check_integrity()
+
+    made = outcomes(messages, accepted)
+    assert isinstance(made["request-0"].end, Failed)
+    assert "timeout_s" in made["request-0"].end.message
+    assert isinstance(made["request-1"].end, Finished)

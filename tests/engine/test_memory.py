@@ -66,7 +66,8 @@ def test_a_budget_without_room_for_a_slot_is_refused() -> None:
     [
         (140, 0, (256, 256 * 512)),
         (140, 1000, (1000, 1000 * 512)),
-        (140, 2, (2, 3072)),  # one as long as can be has room
+        (140, 2, (2, 2 * 3072)),  # few have room to be as long as can be
+        (140, 20, (20, 16_384)),
         (8, 0, (200, 200 * 512)),
         (8, 256, (256, 200 * 512)),
     ],

@@ -12,7 +12,8 @@ import torch
 
 from sovits_serve.checkpoints.locate import ModelFiles, locate_model
 from sovits_serve.checkpoints.random_model import write_random_sovits, write_random_t2s
-from sovits_serve.engine.model_pool import ModelPool, give_memory_back
+from sovits_serve.engine.model_pool import ModelPool, _in_dtype, give_memory_back
+from sovits_serve.engine.model_runner import ModelRunner
 from sovits_serve.errors import CheckpointError, InvalidRequest, QueueFull, UnknownModel
 from sovits_serve.models.spec import ModelVersion
 from sovits_serve.protocol.messages import (
@@ -294,3 +295,40 @@ def test_bert_comes_with_the_first_model_that_reads_it(
     assert len({id(one.models.hubert) for one in loaded}) == 1
     reused = pool.load("d", files)
     assert reused.models.bert is loaded[1].models.bert
+
+
+def test_a_model_without_kernels_makes_no_room_smaller_for_others(
+    make_pool: Callable[..., ModelPool],
+    files: ModelFiles,
+    other_files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where kernels fail for one model, it alone runs fewer segments at once."""
+    pytest.importorskip("triton")
+    sizes = {"max_running": 6, "max_sequence_length": 700, "kv_cache_tokens": 1500}
+    pool = make_pool(kernels="auto", **sizes)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no kernels")
+
+    class Roomy(ModelRunner):
+        """Stands for the runner with kernels."""
+
+    monkeypatch.setattr("sovits_serve.engine.graph_runner.GraphRunner", Roomy)
+    pool.put(pool.load("first", files))
+    monkeypatch.setattr("sovits_serve.engine.graph_runner.GraphRunner", fail)
+    other = pool.load("other", other_files)
+    pool.put(other)
+
+    assert other.core.scheduler.limits.max_running == 2
+    assert (pool.config.max_running, pool.max_running) == (6, 6)
+
+
+def test_a_model_in_float32_takes_no_more_memory(make_pool: Callable[..., ModelPool]) -> None:
+    """Its tokens are twice as large, so that it gets half as many, but the longest segment's."""
+    pool = make_pool(dtype="float16", kernels="auto", max_sequence_length=700)
+    config = replace(pool.config, kv_cache_tokens=3000)
+
+    assert _in_dtype(config, "float32").kv_cache_tokens == 1500
+    assert _in_dtype(config, "float16") == config
+    assert _in_dtype(replace(config, kv_cache_tokens=900), "float32").kv_cache_tokens == 700

@@ -548,6 +548,27 @@ def test_what_returns_is_as_if_it_had_not(
         assert end == Finished(str(number), len(expected_pcm(own)) // 2, tuple(own))
 
 
+@pytest.mark.parametrize("redraws", [[7, 1], [0]])
+def test_other_tokens_than_before_are_an_error(redraws: list[int]) -> None:
+    """A sequence that runs again and draws others, or ends sooner, fails instead of mixing them."""
+    scheduler = Scheduler(LIMITS, GEOMETRY)
+    scheduler.add(make_request("a", [20]))
+    runner = FullRunner([99, 99, 99, 99, 0])
+    for _ in range(5):
+        step(scheduler, runner)
+    assert scheduler.requests["a"].returned[0].num_to_redraw == 3
+    batch = scheduler.schedule()
+    (key,) = [sequence.key for sequence in batch.prefill]
+
+    drawn = DrawnTokens(tuple(redraws), is_eos=redraws == [0])
+    messages = scheduler.update(batch, StepResults(tokens={key: drawn}))
+
+    [failed] = messages
+    assert isinstance(failed, Failed)
+    assert "other tokens than before" in failed.message
+    scheduler.check_integrity()
+
+
 def test_what_returned_can_be_aborted() -> None:
     """A request that waits for a slot again ends at once, and nothing comes of it any more."""
     scheduler, runner = Scheduler(LIMITS, GEOMETRY), FullRunner([99, 99, 99, 0, 0])

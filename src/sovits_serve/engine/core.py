@@ -82,6 +82,7 @@ class EngineCore:
     def step(self) -> list[Message]:
         """Compute one step for whoever is in the batch; return the messages it led to."""
         batch = self.scheduler.schedule()
+        self._free()  # the slots of what has just expired are the batch's
         try:
             results = self.runner.execute(batch)
         except BaseException:

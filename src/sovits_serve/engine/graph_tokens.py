@@ -26,7 +26,7 @@ from sovits_serve.engine.request import Sequence
 from sovits_serve.engine.row_table import NewRow, RowTable
 from sovits_serve.errors import SynthesisError
 from sovits_serve.models.bundle import Models
-from sovits_serve.models.cuda.pages import num_pages
+from sovits_serve.models.cuda.pages import PAGE_TOKENS, num_pages
 from sovits_serve.models.cuda.prefill import PackedPrefill, PrefillRow
 from sovits_serve.models.cuda.sample_kernel import IS_EOS, IS_NOT_FINITE, IS_VALID
 from sovits_serve.models.cuda.staging import Download
@@ -147,10 +147,12 @@ class GraphTokens:
     def release(self, sequences: Rows[Sequence]) -> None:
         """Free what sequences held that left the batch."""
         slots = [self._rows.pop(s.key).slot for s in sequences if s.key in self._rows]
-        if slots:
-            self._table.stop(slots)
-        for slot in slots:
-            self._cache.free(slot)
+        try:
+            if slots:
+                self._table.stop(slots)
+        finally:  # also when interrupted; a row that is launched no more computes nothing
+            for slot in slots:
+                self._cache.free(slot)
 
     def check_integrity(self, running: Rows[Sequence]) -> None:
         """Assert that exactly the running sequences hold slots and pages."""
@@ -193,16 +195,13 @@ class GraphTokens:
 
     def _admit(self, sequences: Rows[Sequence], results: StepResults) -> list[Sequence]:
         """Give slots and pages to those that there is room for; the others return."""
-        planned = sum(
-            max(self._cache.num_held(row.slot), num_pages(row.usual)) for row in self._rows.values()
-        )
+        planned = sum(num_pages(_expected(row)) for row in self._rows.values())
         admitted: list[Sequence] = []
         is_full = False
         for sequence in sequences:
             length = self._prompt_length(sequence)
             most = length + sequence.max_tokens
-            spoken = max(_USUAL_TOKENS_PER_PHONEME * len(sequence.text.phone_ids), _STEPS_PER_ROUND)
-            usual = min(most, length + spoken)
+            usual = min(most, length + _usual_tokens(sequence))
             planned += num_pages(usual)
             is_full |= planned > self._cache.num_pages and bool(self._rows)
             if is_full:  # nor does a shorter one behind it go first
@@ -274,6 +273,20 @@ class GraphTokens:
         for sequence, column in zip(launched.rows, columns, strict=False):
             if not sequence.request.is_closed:
                 _take(sequence, values.get(id(sequence), []) + column, results)
+
+
+def _usual_tokens(sequence: Sequence) -> int:
+    """Return how many tokens a sequence will draw if it is as long as speech usually is."""
+    spoken = _USUAL_TOKENS_PER_PHONEME * len(sequence.text.phone_ids)
+    known = len(sequence.tokens) + PAGE_TOKENS if sequence.tokens else 0  # it has returned
+    return max(spoken, known, sequence.min_tokens, _STEPS_PER_ROUND)
+
+
+def _expected(row: _Row) -> int:
+    """Return how many tokens a row is to have room for: one that is longer than usual grows on."""
+    if row.reached <= row.usual:
+        return row.usual
+    return min(row.most, row.reached + PAGE_TOKENS)
 
 
 def _next_reached(row: _Row) -> int:

@@ -110,7 +110,7 @@ class EngineHost:
         return EngineReady(
             self._pool.config.device,
             self._pool.infos(),
-            self._pool.config.max_running,
+            self._pool.max_running,
             t2s="" if is_builtin else str(self._files.t2s.resolve()),
             sovits="" if is_builtin else str(self._files.sovits.resolve()),
             max_models=self._setup.model.max_models,

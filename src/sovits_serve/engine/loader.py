@@ -262,12 +262,12 @@ def settle(
         ConfigError: not one segment fits.
     """
     max_length = config.max_sequence_length
-    if 0 < config.kv_cache_tokens < max_length:
+    has_pages = config.kernels != "off"
+    if has_pages and 0 < config.kv_cache_tokens < max_length:
         raise ConfigError(
             f"kv_cache_tokens: {config.kv_cache_tokens} tokens do not hold one segment of "
             f"max_sequence_length ({max_length})"
         )
-    has_pages = config.kernels != "off"
     if config.max_running and (config.kv_cache_tokens or not has_pages):
         return config
     if not budget_bytes:

@@ -14,6 +14,8 @@ CPU_MAX_RUNNING = 16
 _GPU_MAX_RUNNING = 256
 # A sentence with its prompt has 200 to 500.
 _TOKENS_PER_SEGMENT = 512
+# So many cost little: a few segments have room to be long.
+_FEW_TOKENS = 16_384
 # Of the budget, for activations, audio windows and what the allocator wastes.
 _WORKING_SHARE = 0.25
 
@@ -85,7 +87,8 @@ def choose_paged_cache(
 
 def usual_cache_tokens(max_running: int, max_sequence_length: int) -> int:
     """Return the tokens of so many segments, most of which are no longer than sentences are."""
-    return max(max_sequence_length, max_running * min(max_sequence_length, _TOKENS_PER_SEGMENT))
+    usual = max(max_running * _TOKENS_PER_SEGMENT, _FEW_TOKENS, max_sequence_length)
+    return min(usual, max_running * max_sequence_length)
 
 
 @dataclass(frozen=True)

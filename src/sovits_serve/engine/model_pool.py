@@ -32,7 +32,7 @@ class LoadedModel:
     files: ModelFiles
     models: Models
     core: EngineCore
-    kv_cache_tokens: int
+    config: EngineConfig  # settled by the memory that there is
     stamps: tuple[int, ...]  # when its T2S and SoVITS files were written
 
 
@@ -66,7 +66,7 @@ class ModelPool:
             CheckpointError: a file is missing or wrong.
             ConfigError: there is not enough memory.
         """
-        config = replace(self.config, dtype=dtype or self.config.dtype)
+        config = _in_dtype(self.config, dtype or self.config.dtype)
         device, torch_dtype = torch.device(config.device), getattr(torch, config.dtype)
         stamps = files.t2s.stat().st_mtime_ns, files.sovits.stat().st_mtime_ns
         reuse = self._reuse(files, stamps, torch_dtype)
@@ -81,9 +81,7 @@ class ModelPool:
             models.spec.sample_rate_hz,
             can_read_chinese=models.can_read_chinese,
         )
-        return LoadedModel(
-            info, files, models, build_engine(models, config), config.kv_cache_tokens, stamps
-        )
+        return LoadedModel(info, files, models, build_engine(models, config), config, stamps)
 
     def put(self, loaded: LoadedModel) -> None:
         """Let requests name a model."""
@@ -99,10 +97,18 @@ class ModelPool:
                 speaker=encoders.speaker or self._encoders.speaker,
             )
         self._encoders = encoders
-        max_running = loaded.core.scheduler.limits.max_running
-        self.config = replace(
-            self.config, max_running=max_running, kv_cache_tokens=loaded.kv_cache_tokens
-        )
+        if name == self._first:
+            self.config = replace(
+                self.config,
+                max_running=loaded.config.max_running,
+                kv_cache_tokens=loaded.config.kv_cache_tokens,
+            )
+
+    @property
+    def max_running(self) -> int:
+        """Return how many segments the first model decodes together."""
+        first = self._loaded.get(self._first)
+        return first.core.scheduler.limits.max_running if first else self.config.max_running
 
     def remove(self, name: str) -> None:
         """Take no more requests for a model, and free it once its last one has ended."""
@@ -221,6 +227,15 @@ class ModelPool:
             _log.info("model %s is unloaded", name)
         if idle:
             give_memory_back()
+
+
+def _in_dtype(config: EngineConfig, dtype: str) -> EngineConfig:
+    """Return the config for a model in another precision, whose cache takes no more memory."""
+    if dtype == config.dtype or not config.kv_cache_tokens:
+        return replace(config, dtype=dtype)
+    had, has = (getattr(torch, name).itemsize for name in (config.dtype, dtype))
+    num_tokens = max(config.kv_cache_tokens * had // has, config.max_sequence_length)
+    return replace(config, dtype=dtype, kv_cache_tokens=num_tokens)
 
 
 def _same(path: Path, stamp: int, other: Path, other_stamp: int) -> bool:

@@ -261,9 +261,12 @@ class Scheduler:
     # Tokens.
 
     def _take_tokens(self, sequence: Sequence, drawn: DrawnTokens) -> None:
-        known = min(sequence.num_to_redraw, len(drawn.tokens))
-        sequence.num_to_redraw -= known
-        sequence.tokens.extend(drawn.tokens[known:])
+        if not self._takes_again(sequence, drawn):
+            error = SynthesisError(
+                f"segment {sequence.index}: it ran again, and drew other tokens than before"
+            )
+            self._fail(sequence.request.request_id, error)
+            return
         assert len(sequence.tokens) <= sequence.max_tokens
         if drawn.is_eos and not sequence.tokens:
             error = SynthesisError(f"segment {sequence.index}: the model ended it at once")
@@ -277,6 +280,16 @@ class Scheduler:
                 self.geometry.frames_per_token,
             )
             self.decoding.append(sequence)
+
+    def _takes_again(self, sequence: Sequence, drawn: DrawnTokens) -> bool:
+        """Take tokens in, those that are known already only to compare them."""
+        begin = len(sequence.tokens) - sequence.num_to_redraw
+        known = min(sequence.num_to_redraw, len(drawn.tokens))
+        sequence.num_to_redraw -= known
+        if sequence.tokens[begin : begin + known] != list(drawn.tokens[:known]):
+            return False
+        sequence.tokens.extend(drawn.tokens[known:])
+        return not (drawn.is_eos and sequence.num_to_redraw)
 
     def _release(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
