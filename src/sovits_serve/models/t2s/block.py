@@ -15,7 +15,7 @@ LAYER_NORM_EPS = 1e-5
 
 
 class _Step(NamedTuple):
-    """What ``decode`` computes with."""
+    """What a layer computes with."""
 
     # To queries, keys and values; out of attention; to the wide layer and back.
     linears: tuple[Callable[[Tensor], Tensor], ...]
@@ -37,8 +37,8 @@ class T2SBlock(nn.Module):
     """Compute ``x = norm1(x + attention(x)); x = norm2(x + feed_forward(x))``.
 
     Source: GPT-SoVITS 48b1a01, AR/models/t2s_model.py, T2SBlock. Differs: reads and writes a
-    slot cache in place. ``decode`` computes with functions on the parameters themselves: at one
-    token a step, calling modules takes as long as much of the arithmetic.
+    slot cache in place. It computes with functions on the parameters themselves: at one token a
+    step, calling modules takes as long as much of the arithmetic.
     """
 
     _step: _Step | None = None  # made when first needed: parameters come after construction
@@ -56,7 +56,8 @@ class T2SBlock(nn.Module):
     def project_prompt(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return queries (B, H, T, D_head) and keys with values (B, 2, H, T, D_head)."""
         batch, length, _ = x.shape
-        qkv = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
+        project = self._ready().linears[0]
+        qkv = project(x.view(batch * length, -1))
         qkv = qkv.view(batch, length, 3, self.num_heads, -1).permute(0, 2, 3, 1, 4)
         return qkv[:, 0], qkv[:, 1:]
 
@@ -67,30 +68,36 @@ class T2SBlock(nn.Module):
         attended = F.scaled_dot_product_attention(
             query, keys_values[:, 0], keys_values[:, 1], attn_mask=mask
         )  # (B, H, T, D_head)
-        return self._finish(x, attended.transpose(1, 2).reshape(x.shape))
+        rows = x.view(-1, self.hidden)
+        return self._finish(rows, attended.transpose(1, 2).reshape(rows.shape)).view(x.shape)
 
     def use_int8(self) -> int:
-        """Decode with 8-bit weights from now on, and return how many bytes they take."""
-        linears = tuple(Int8Linear(weight, bias) for weight, bias in self._linears())
-        self._step = self._make_step(linears)
+        """Compute with 8-bit weights from now on, and return how many bytes they take.
+
+        The weights that they stand for are let go.
+        """
+        linears = [Int8Linear(weight, bias) for weight, bias in self._linears()]
+        self._step = self._make_step(tuple(linears))
+        attention = self.self_attn
+        for module in (attention.out_proj, self.linear1, self.linear2):
+            module.weight.data = module.weight.new_empty(0)
+        attention.in_proj_weight.data = attention.in_proj_weight.new_empty(0)
         return sum(linear.size_bytes for linear in linears)
 
     def decode(self, x: Tensor, layer: Tensor, view: StepView) -> Tensor:
         """Run the layer for one token per row (B, D), appending to the cache layer in place."""
-        step = self._step
-        if step is None:
-            linears = tuple(partial(F.linear, weight=w, bias=b) for w, b in self._linears())
-            step = self._step = self._make_step(linears)
-        project, project_out, widen, narrow = step.linears
-        batch, hidden, shape = x.shape[0], self.hidden, (self.hidden,)
-        qkv = project(x)
+        batch, hidden = x.shape[0], self.hidden
+        qkv = self._ready().linears[0](x)
         write_step(layer, view, qkv[:, hidden:])
         query = qkv[:, :hidden].view(batch, self.num_heads, 1, -1)
-        attended = attend_step(layer, view, query).reshape(batch, hidden)
-        x = project_out(attended).add_(x)
-        x = torch.layer_norm(x, shape, *step.norm1, LAYER_NORM_EPS)
-        x = narrow(widen(x).relu_()).add_(x)
-        return torch.layer_norm(x, shape, *step.norm2, LAYER_NORM_EPS)
+        return self._finish(x, attend_step(layer, view, query).reshape(batch, hidden))
+
+    def _ready(self) -> _Step:
+        """Return what rows are computed with."""
+        if self._step is None:
+            linears = tuple(partial(F.linear, weight=w, bias=b) for w, b in self._linears())
+            self._step = self._make_step(linears)
+        return self._step
 
     def _linears(self) -> list[tuple[Tensor, Tensor]]:
         """Return weight and bias of the four products of a step, in the order of ``_Step``."""
@@ -103,6 +110,10 @@ class T2SBlock(nn.Module):
         return _Step(linears, (norm1.weight, norm1.bias), (norm2.weight, norm2.bias))
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = self.norm1(x + self.self_attn.out_proj(attended))
-        output: Tensor = self.norm2(x + self.linear2(self.linear1(x).relu_()))
-        return output
+        """Return the layer's rows (B, D), given what attention came to."""
+        step, shape = self._ready(), (self.hidden,)
+        _, project_out, widen, narrow = step.linears
+        x = project_out(attended).add_(x)
+        x = torch.layer_norm(x, shape, *step.norm1, LAYER_NORM_EPS)
+        x = narrow(widen(x).relu_()).add_(x)
+        return torch.layer_norm(x, shape, *step.norm2, LAYER_NORM_EPS)

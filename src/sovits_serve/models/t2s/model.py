@@ -92,6 +92,7 @@ class T2SModel(nn.Module):
         self.ar_predict_layer = nn.Linear(dims.hidden, dims.vocab_size, bias=False)
         table = sine_positions(MAX_POSITIONS, dims.hidden)  # in no checkpoint
         self.register_buffer("positions", table, persistent=False)
+        self._is_int8 = False
         self._blocks = tuple(block for block in self.h.layers if isinstance(block, T2SBlock))
 
     @classmethod
@@ -113,11 +114,14 @@ class T2SModel(nn.Module):
         return model
 
     def use_int8(self) -> int:
-        """Decode with 8-bit weights from now on (float32 on a CPU); prefill stays as it is.
+        """Compute all layers with 8-bit weights from now on (float32 on a CPU).
 
         Returns:
-            The bytes that they take beside the others.
+            The bytes that they take; 0 if it was so already.
         """
+        if self._is_int8:
+            return 0
+        self._is_int8 = True
         assert self.positions.device.type == "cpu"
         assert self.positions.dtype is torch.float32
         return sum(block.use_int8() for block in self._blocks)
