@@ -109,8 +109,8 @@ class EngineConfig:
     )
     decode_weights: str = setting(
         "float",
-        "weights that T2S decodes with: float, those of dtype; int8, 8 bits, on a CPU in float32 "
-        "only: 1.7 times as fast for models of the published size, with other tokens here and there",
+        "weights of T2S: float, those of dtype; int8, 8 bits, on a CPU in float32 or bfloat16 (which "
+        "is then that of the rest): up to three times as fast, with other tokens here and there",
         choices=("float", "int8"),
     )
     kernels: str = setting(

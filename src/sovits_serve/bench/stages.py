@@ -85,9 +85,8 @@ def run_stages(job: StagesJob) -> None:
     )
     torch.set_num_threads(config.num_threads)
     device, dtype = torch.device(config.device), getattr(torch, config.dtype)
-    models = load_models(locate_model(job.model or builtin_model_directory()), device, dtype)
-    if config.decode_weights == "int8":
-        models.t2s.use_int8()
+    files = locate_model(job.model or builtin_model_directory())
+    models = load_models(files, device, dtype, decode_weights=config.decode_weights)
     figures = Stages(models, job).measure()
     columns = Table("stage", "batch", "ms", "per second", title=f"{config.device} {config.dtype}")
     for figure in figures:
@@ -154,12 +153,12 @@ class Stages:
             num_slots=batch,
             max_length=num_phones + num_prompt + steps + 1,
             device=self._device,
-            dtype=self._models.dtype,
+            dtype=self._models.t2s.dtype,
         )
         state = SamplingState(batch, t2s.dims.vocab_size, self._device)
         phones = self._integers(self._models.num_phonemes, batch, num_phones)
         prompts = self._integers(t2s.dims.eos, batch, num_prompt)
-        features = torch.zeros(num_phones, t2s.dims.text_feature_dim, dtype=self._models.dtype)
+        features = torch.zeros(num_phones, t2s.dims.text_feature_dim, dtype=t2s.dtype)
         slots = list(range(batch))
         rows = PrefillBatch.collate(list(phones), [features] * batch, list(prompts), slots)
         rows = replace(rows, text_features=rows.text_features.to(self._device))

@@ -150,7 +150,7 @@ class Conditioner:
 
     def _no_features(self, length: int) -> Tensor:
         size = length, self._models.t2s.dims.text_feature_dim
-        return torch.zeros(size, device=self._models.device, dtype=self._models.dtype)
+        return torch.zeros(size, device=self._models.device, dtype=self._models.t2s.dtype)
 
     def _prompt_features(self, text: PhonemizedText) -> Tensor:
         digest = hashlib.sha256(repr((text.phone_ids, text.spans)).encode())

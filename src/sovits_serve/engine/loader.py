@@ -72,9 +72,9 @@ def resolve(config: EngineConfig) -> EngineConfig:
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float16" if is_cuda else "float32"
-    if config.decode_weights == "int8" and (is_cuda or dtype != "float32"):
+    if config.decode_weights == "int8" and (is_cuda or dtype == "float16"):
         raise ConfigError(
-            f"decode_weights: int8 is for a CPU in float32, not for {device} in {dtype}"
+            f"decode_weights: int8 is for a CPU in float32 or bfloat16, not for {device} in {dtype}"
         )
     invariant = config.batch_invariant
     if invariant == "auto":
@@ -105,6 +105,7 @@ def load_models(
     device: torch.device,
     dtype: torch.dtype,
     *,
+    decode_weights: str = "float",
     reuse: Reuse | None = None,
     progress: Progress | None = None,
 ) -> Models:
@@ -114,6 +115,8 @@ def load_models(
         files: where they are.
         device: where they go.
         dtype: of T2S, BERT and decoder.
+        decode_weights: "int8": T2S computes with 8-bit weights and, whatever ``dtype``, in float32
+            otherwise.
         reuse: parts that are loaded already, on that device and in that precision.
         progress: told the name of each part before it is loaded, and the share already done.
 
@@ -123,7 +126,10 @@ def load_models(
     reuse = reuse or Reuse()
     begin = _Progress(files, progress or _ignore).begin
     begin("T2S", files.t2s)
-    t2s = reuse.t2s or _load_t2s(files.t2s, device, dtype)
+    is_int8 = decode_weights == "int8"
+    t2s = reuse.t2s or _load_t2s(files.t2s, device, torch.float32 if is_int8 else dtype)
+    if is_int8:
+        t2s.use_int8()
     begin("SoVITS", files.sovits)
     spec, symbol_version, sovits = _load_decoder(files.sovits, device, dtype, reuse.sovits_of)
     encoders = reuse.encoders or _load_hubert(files, device, begin)
@@ -225,7 +231,12 @@ def load_engine(files: ModelFiles, config: EngineConfig) -> LoadedEngine:
     torch.set_num_threads(config.num_threads)
     use_exact_kernels()
     budget_bytes = limit_memory(config)
-    models = load_models(files, torch.device(config.device), getattr(torch, config.dtype))
+    models = load_models(
+        files,
+        torch.device(config.device),
+        getattr(torch, config.dtype),
+        decode_weights=config.decode_weights,
+    )
     core = build_engine(models, settle(config, models, budget_bytes, max_models=1))
     return LoadedEngine(core, models.symbol_version.value, models.spec.sample_rate_hz)
 
@@ -308,8 +319,6 @@ def build_engine(models: Models, config: EngineConfig) -> EngineCore:
     assert config.max_running > 0
     assert config.max_prefill_rows > 0
     assert config.max_audio_rows > 0
-    if config.decode_weights == "int8":
-        models.t2s.use_int8()
     runner, config = make_runner(models, config)
     is_cpu = models.device.type == "cpu"
     frames = config.max_window_frames

@@ -70,7 +70,14 @@ class ModelPool:
         device, torch_dtype = torch.device(config.device), getattr(torch, config.dtype)
         stamps = files.t2s.stat().st_mtime_ns, files.sovits.stat().st_mtime_ns
         reuse = self._reuse(files, stamps, torch_dtype)
-        models = load_models(files, device, torch_dtype, reuse=reuse, progress=progress)
+        models = load_models(
+            files,
+            device,
+            torch_dtype,
+            decode_weights=config.decode_weights,
+            reuse=reuse,
+            progress=progress,
+        )
         config = settle(config, models, self._budget_bytes, max_models=self._max_models)
         if progress is not None and config.kernels != "off":
             progress("kernels and graphs", 1.0)

@@ -37,7 +37,7 @@ class ModelRunner:
             num_slots=config.max_running,
             max_length=config.max_sequence_length,
             device=models.device,
-            dtype=models.dtype,
+            dtype=models.t2s.dtype,
         )
         self._sampling = SamplingState(
             config.max_running, models.t2s.dims.vocab_size, device=models.device

@@ -27,8 +27,8 @@ class Models:
 
     ``bert`` is None where the directory has none (Chinese text is then refused), or where the T2S
     model reads none; ``speaker`` is None where the version has no speaker embedding. ``dtype`` is
-    that of T2S, BERT and decoder; what a reference is encoded with computes in float32, because its
-    results are kept.
+    that of BERT and decoder, and of T2S but where it has 8-bit weights; what a reference is encoded
+    with computes in float32, because its results are kept.
     """
 
     spec: ModelSpec

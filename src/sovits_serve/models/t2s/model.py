@@ -126,6 +126,11 @@ class T2SModel(nn.Module):
         assert self.positions.dtype is torch.float32
         return sum(block.use_int8() for block in self._blocks)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the type of its activations, and of a cache's keys and values."""
+        return self.positions.dtype
+
     @torch.inference_mode()
     def prefill(self, batch: PrefillBatch, cache: SlotCache) -> Tensor:
         """Fill empty slots with text and prompt.
