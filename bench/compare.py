@@ -1,6 +1,6 @@
 """Our server beside GPT-SoVITS's own, on one machine, in one run, under the same loads.
 
-The same random full-size model, the same English sentences, one a request, every text different,
+The same random model, the same English sentences, one a request, every text different,
 one reference. Ours speaks as long as the text says; upstream always as long as ours on average.
 Servers run one after the other. Writes PREFIX.json, PREFIX.md and PREFIX.png.
 
@@ -44,6 +44,8 @@ Row = dict[str, object]
 def main() -> None:
     """Measure every server and write the report."""
     args = _arguments()
+    if args.upstream and not (args.upstream / "api_v2.py").exists():
+        raise SystemExit(f"--upstream: {args.upstream} has no api_v2.py")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end, too
     with _model(args) as model:
         num_tokens = args.upstream_tokens or _mean_tokens()

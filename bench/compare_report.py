@@ -109,15 +109,16 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for server in dict.fromkeys(str(row["server"]) for row in rows):
+    for index, server in enumerate(dict.fromkeys(str(row["server"]) for row in rows)):
+        style = {"marker": "o", "color": f"C{index}", "label": server}
         whole = [row for row in rows if row["server"] == server and row["mode"] == "whole"]
         heard = [r for r in rows if r["server"] == server and r["mode"] in {"stream", "paced"}]
         streams = sorted(heard, key=lambda row: float(str(row["clients"])))
         if whole:
-            left.plot([r["clients"] for r in whole], [_speed(r) for r in whole], "o-", label=server)
+            left.plot([r["clients"] for r in whole], [_speed(r) for r in whole], **style)
         first_ms = [_value(row, "ttfa_ms", "p50") for row in streams]
         if streams:
-            right.plot([r["clients"] for r in streams], first_ms, "o-", label=server)
+            right.plot([r["clients"] for r in streams], first_ms, **style)
     left.set(title="whole answers", xlabel="clients", ylabel="seconds of audio per second")
     right.set(title="streams", xlabel="listeners", ylabel="first audio, p50, ms")
     for side in (left, right):

@@ -109,7 +109,10 @@ def _root(
 @app.command()
 def say(
     text: Annotated[str, typer.Argument(help="Text, a file of it, or - for standard input.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .wav, .flac or .ogg file.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="A .wav, .flac, .ogg, .mp3, .opus, .aac or .pcm file."),
+    ],
     language: Annotated[
         Language | None,
         typer.Option(

@@ -137,7 +137,8 @@ class EngineConfig:
     kv_cache_tokens: int = setting(
         0,
         "tokens that the segments decoded together share on CUDA, 48 KiB each for models of the "
-        "published size in half precision; 0: 512 per segment, as far as gpu_memory allows",
+        "published size in half precision: 0, or at least max_sequence_length; 0: 512 per segment, "
+        "as far as gpu_memory allows",
         minimum=0,
         maximum=100_000_000,
     )
@@ -172,8 +173,8 @@ class EngineConfig:
     early_tokens: int = setting(
         0,
         "a stream's first audio is made of so many tokens (25 a second) instead of the whole "
-        "segment: much sooner, but not sample for sample what the whole would be; 0: off; a request "
-        "can have its own",
+        "segment: much sooner, but not sample for sample what the whole would be; 8 and more; 0: off; "
+        "a request can have its own",
         minimum=0,
         maximum=MAX_EARLY_TOKENS,
     )
@@ -201,7 +202,8 @@ class EngineConfig:
         check_settings(self)
         if 0 < self.early_tokens < LEAST_EARLY_TOKENS:
             raise ConfigError(
-                f"early_tokens: {self.early_tokens} is not 0, and below {LEAST_EARLY_TOKENS}"
+                f"early_tokens: {self.early_tokens} is neither 0 nor between {LEAST_EARLY_TOKENS} "
+                f"and {MAX_EARLY_TOKENS}"
             )
         if self.first_window_frames > self.max_window_frames:
             raise ConfigError(

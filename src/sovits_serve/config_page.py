@@ -24,7 +24,7 @@ A value comes from the first of these that gives one:
 3. a TOML file, named by `--config FILE` or `SOVITS_SERVE_CONFIG`, with the tables below;
 4. the default.
 
-An unknown key, flag or `SOVITS_SERVE_` variable and a bad value stop the start with exit code 78
+An unknown key or `SOVITS_SERVE_` variable and a bad value stop the start with exit code 78
 and a message that names the key, the value, where it came from and what is allowed. Under another
 server (`uvicorn sovits_serve.api.app:app`) there are no flags; variables and the file count.
 

@@ -232,7 +232,11 @@ def test_one_that_gives_up_does_not_stop_the_others(tmp_path: Path) -> None:
         ({"repetition_penalty": 0.0}, InvalidRequest, "repetition_penalty"),
         ({"max_tokens": 0}, InvalidRequest, "max_tokens"),
         ({"seed": 2**63}, InvalidRequest, "seed"),
-        ({"early_tokens": 7}, InvalidRequest, "early_tokens: 7 is not between 8 and 1000"),
+        (
+            {"early_tokens": 7},
+            InvalidRequest,
+            "early_tokens: 7 is neither 0 nor between 8 and 1000",
+        ),
         ({"early_tokens": -1}, InvalidRequest, "early_tokens"),
         ({"early_tokens": 1001}, InvalidRequest, "early_tokens"),
         ({"priority": "urgent"}, InvalidRequest, "priority: 'urgent'"),

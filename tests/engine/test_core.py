@@ -256,6 +256,23 @@ def test_a_segment_that_cannot_fit_is_refused_with_the_figures(tiny: Models) -> 
     assert "max_sequence_length is 150" in end.message
 
 
+def test_a_segment_that_says_no_limit_gets_the_room_that_there_is(tiny: Models) -> None:
+    """A short sequence length refuses nobody whose speech is sure to fit."""
+    free = msgspec.structs.replace(make_request(1), sampling=SamplingParams(seed=1))
+    engine = make_engine(tiny, max_sequence_length=350)
+    accepted = add(engine, free)
+    messages = []
+    while engine.has_work():
+        messages += engine.step()
+        engine.check_integrity()
+
+    assert isinstance(outcomes(messages, [accepted])["request-1"].end, Finished)
+    assert accepted.sequences[0].max_tokens < engine.limits.max_tokens
+    refused = run_alone(tiny, free, max_sequence_length=150).end
+    assert isinstance(refused, Failed)
+    assert refused.code == "text_too_long"
+
+
 def test_a_row_that_breaks_a_batch_fails_alone(
     tiny: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:

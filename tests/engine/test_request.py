@@ -61,7 +61,11 @@ def test_a_good_request_passes() -> None:
         (msgspec.structs.replace(GOOD, speed=float("nan")), InvalidRequest, "speed: nan"),
         (msgspec.structs.replace(GOOD, noise_scale=-1.0), InvalidRequest, "noise_scale: -1.0"),
         (msgspec.structs.replace(GOOD, segment_pause_s=11.0), InvalidRequest, "segment_pause_s"),
-        (msgspec.structs.replace(GOOD, early_tokens=7), InvalidRequest, "early_tokens: 7 is not"),
+        (
+            msgspec.structs.replace(GOOD, early_tokens=7),
+            InvalidRequest,
+            "early_tokens: 7 is neither",
+        ),
         (msgspec.structs.replace(GOOD, timeout_s=0.0), InvalidRequest, "timeout_s: 0.0"),
         (msgspec.structs.replace(GOOD, timeout_s=float("nan")), InvalidRequest, "timeout_s: nan"),
         (with_auxiliary(3), InvalidRequest, "reference.auxiliary: 3 .* 2"),

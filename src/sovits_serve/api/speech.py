@@ -15,10 +15,11 @@ from typing import TypeVar
 from sovits_serve.api.engine_client import EngineClient, without_samples
 from sovits_serve.api.recordings import Recordings
 from sovits_serve.api.texts import Texts
-from sovits_serve.config import LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS, ApiConfig, FrontendConfig
+from sovits_serve.config import ApiConfig, FrontendConfig
 from sovits_serve.engine.request import (
     SPEED_RANGE,
     ModelLimits,
+    check_early_tokens,
     check_range,
     check_sampling,
 )
@@ -165,6 +166,7 @@ class SpeechBuilder:
         status = self.client.status
         speaker = self._speaker(asked, status)
         model = _choose_model(asked.model or speaker.model, status)
+        check_early_tokens(asked.early_tokens)
         sampling = _sampling(asked, speaker.defaults)
         speed, pause_s = _pace(asked, speaker.defaults)
         priority, timeout_s = self._terms(asked)
@@ -178,7 +180,7 @@ class SpeechBuilder:
             speed=speed,
             segment_pause_s=pause_s,
             is_streaming=asked.is_streaming,
-            early_tokens=_early_tokens(asked),
+            early_tokens=asked.early_tokens,
             model=model.name,
             timeout_s=timeout_s,
         )
@@ -340,12 +342,6 @@ def _choose_model(name: str, status: Status) -> ModelInfo:
             return model
     known = list_some(model.name for model in status.models)
     raise UnknownModel(f"model: {wanted!r} is not loaded; there is {known}")
-
-
-def _early_tokens(asked: SpeechInput) -> int | None:
-    if asked.early_tokens:
-        check_range("early_tokens", asked.early_tokens, LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS)
-    return asked.early_tokens
 
 
 def _sampling(asked: SpeechInput, defaults: VoiceDefaults) -> SamplingParams:

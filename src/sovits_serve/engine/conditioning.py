@@ -31,6 +31,10 @@ EncodeSpans = Callable[[Rows[tuple[str, Rows[int]]]], list[Tensor]]
 Piece = tuple[int, Tensor]
 
 
+# Speech has two or three tokens per phoneme.
+_PLENTY_PER_PHONEME = 8
+
+
 @dataclass(frozen=True)
 class Conditioning:
     """The voice of one request.
@@ -199,17 +203,25 @@ def _end(span: TextSpan) -> int:
 
 
 def check_length(request: Request, conditioning: Conditioning, max_length: int) -> None:
-    """Refuse a request one of whose segments could outgrow its slot.
+    """See to it that no segment can outgrow its slot.
+
+    One that asks for no ``max_tokens`` gets what there is room for, if speech never needs as much.
 
     Raises:
         TextTooLong: names the segment and what it needs.
     """
     prompt = len(conditioning.prompt_phone_ids) + len(conditioning.prompt_tokens)
+    is_free = request.message.sampling.max_tokens is None
     for sequence in request.sequences:
-        needed = prompt + len(sequence.text.phone_ids) + sequence.max_tokens
+        num_phones = len(sequence.text.phone_ids)
+        room = max_length - prompt - num_phones
+        plenty = max(_PLENTY_PER_PHONEME * num_phones, sequence.min_tokens)
+        if is_free and plenty <= room < sequence.max_tokens:
+            sequence.max_tokens = room
+        needed = prompt + num_phones + sequence.max_tokens
         if needed > max_length:
             raise TextTooLong(
-                f"segments[{sequence.index}]: {len(sequence.text.phone_ids)} phonemes, with a "
+                f"segments[{sequence.index}]: {num_phones} phonemes, with a "
                 f"prompt of {prompt} and up to {sequence.max_tokens} tokens, need {needed}; "
                 f"max_sequence_length is {max_length}. Shorten the segment or lower max_tokens"
             )

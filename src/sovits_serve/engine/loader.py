@@ -276,8 +276,8 @@ def settle(
     has_pages = config.kernels != "off"
     if has_pages and 0 < config.kv_cache_tokens < max_length:
         raise ConfigError(
-            f"kv_cache_tokens: {config.kv_cache_tokens} tokens do not hold one segment of "
-            f"max_sequence_length ({max_length})"
+            f"kv_cache_tokens: {config.kv_cache_tokens} is neither 0 nor at least "
+            f"max_sequence_length ({max_length}), the tokens of one segment"
         )
     if config.max_running and (config.kv_cache_tokens or not has_pages):
         return config

@@ -150,8 +150,7 @@ def check_request(message: SynthesisRequest, limits: ModelLimits) -> None:
     check_range("speed", message.speed, *SPEED_RANGE)
     check_range("noise_scale", message.noise_scale, 0.0, 2.0)
     check_range("segment_pause_s", message.segment_pause_s, 0.0, 10.0)
-    if message.early_tokens:
-        check_range("early_tokens", message.early_tokens, LEAST_EARLY_TOKENS, MAX_EARLY_TOKENS)
+    check_early_tokens(message.early_tokens)
     if message.timeout_s is not None and not message.timeout_s > 0.0:
         raise InvalidRequest(f"timeout_s: {message.timeout_s} is not above 0")
     check_sampling(message.sampling, limits)
@@ -193,6 +192,15 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise ``InvalidRequest`` unless ``low <= value <= high`` (NaN fails)."""
     if not low <= value <= high:
         raise InvalidRequest(f"{name}: {value} is not between {low} and {high}")
+
+
+def check_early_tokens(early_tokens: int | None) -> None:
+    """Check how many tokens a stream's first audio is to be made of."""
+    if early_tokens and not LEAST_EARLY_TOKENS <= early_tokens <= MAX_EARLY_TOKENS:
+        raise InvalidRequest(
+            f"early_tokens: {early_tokens} is neither 0 nor between {LEAST_EARLY_TOKENS} and "
+            f"{MAX_EARLY_TOKENS}"
+        )
 
 
 def check_sampling(params: SamplingParams, limits: ModelLimits) -> None:
