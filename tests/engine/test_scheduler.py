@@ -1,6 +1,7 @@
 """The scheduler against a fake runner: order, fairness, endings, under random schedules."""
 
 import dataclasses
+from collections.abc import Callable
 from itertools import pairwise
 
 import msgspec
@@ -9,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sovits_serve.engine.batch import Batch, DrawnTokens, StepResults
-from sovits_serve.engine.scheduler import AudioGeometry, Scheduler, SchedulerLimits
+from sovits_serve.engine.scheduler import (
+    EARLY_MARGIN_FRAMES,
+    AudioGeometry,
+    Scheduler,
+    SchedulerLimits,
+)
 from sovits_serve.errors import InvalidRequest, QueueFull, SynthesisError
 from sovits_serve.protocol.messages import (
     TERMINAL,
@@ -45,6 +51,15 @@ class FakeClock:
 
     def __call__(self) -> float:
         """Return the time."""
+        return self.now_s
+
+
+class FastClock(FakeClock):
+    """A clock by which everybody has heard all there is."""
+
+    def __call__(self) -> float:
+        """Return a time long after the one before."""
+        self.now_s += 100.0
         return self.now_s
 
 
@@ -412,7 +427,7 @@ EARLY = dataclasses.replace(LIMITS, early_tokens=8)
 @pytest.mark.parametrize("lengths", [[20], [9, 20, 17], [3, 20]])
 def test_an_early_stream_is_heard_before_its_tokens_are_there(lengths: list[int]) -> None:
     """Audio leaves while tokens are drawn, every frame once and in order."""
-    scheduler, runner = Scheduler(EARLY, GEOMETRY), FakeRunner()
+    scheduler, runner = Scheduler(EARLY, GEOMETRY, FastClock()), FakeRunner()
     scheduler.add(make_request("a", lengths, is_streaming=True))
     messages: list[Message] = []
     was_early = False
@@ -463,23 +478,37 @@ def test_a_request_says_itself_how_early_it_is(setting: int, asked: int) -> None
     assert first == {"own": asked or 20, "other": setting or 20}
 
 
-def test_an_early_stream_asks_for_twice_the_tokens_each_time() -> None:
-    """The latent is made anew only when there is as much again, however slow tokens come."""
+def early_passes(clock: Callable[[], float]) -> list[int]:
+    """Return of how many tokens the audio of a long early stream was made, one time after another."""
     limits = dataclasses.replace(
         EARLY, max_tokens=200, max_audio_frames=1000, max_window_frames=400
     )
-    scheduler, runner = Scheduler(limits, GEOMETRY), FakeRunner()
+    scheduler, runner = Scheduler(limits, GEOMETRY, clock), FakeRunner()
     scheduler.add(make_request("a", [120], is_streaming=True))
     made: list[int] = []
+    messages: list[Message] = []
     while scheduler.has_work():
         batch = scheduler.schedule()
         made += [window.num_tokens for window in batch.windows]
-        scheduler.update(batch, runner.execute(batch))
+        messages += scheduler.update(batch, runner.execute(batch))
+    assert pcm_of(messages, "a") == expected_pcm([120])
+    return list(dict.fromkeys(made))
 
-    sizes = list(dict.fromkeys(made))
-    assert sizes == sorted(sizes)
+
+def test_a_stream_with_enough_to_play_waits_for_all_tokens() -> None:
+    """With half a second still to be heard, audio is made once more: of the whole."""
+    assert early_passes(FakeClock()) == [8, 120]
+
+
+def test_a_stream_that_runs_dry_gets_what_there_is() -> None:
+    """More is made each time, a quarter at least, so that passes stay few."""
+    sizes = early_passes(FastClock())
+
+    assert sizes[0] == 8
     assert sizes[-1] == 120
-    assert all(later >= 2 * size for size, later in pairwise(sizes[:-1]))
+    assert len(sizes) > 4
+    sent = [2 * size - EARLY_MARGIN_FRAMES for size in sizes[:-1]]
+    assert all(later >= frames + frames // 4 for frames, later in pairwise(sent))
 
 
 def test_an_early_stream_that_is_aborted_leaves_nothing() -> None:
@@ -536,7 +565,7 @@ def test_what_returns_is_as_if_it_had_not(
 ) -> None:
     """Sequences that run again from their first token end with the same tokens and audio."""
     limits = dataclasses.replace(LIMITS, early_tokens=early_tokens)
-    scheduler, runner = Scheduler(limits, GEOMETRY), FullRunner(returns)
+    scheduler, runner = Scheduler(limits, GEOMETRY, FastClock()), FullRunner(returns)
     for number, own in enumerate(lengths):
         scheduler.add(make_request(str(number), own, is_streaming=number % 2 == 0))
 
@@ -583,3 +612,22 @@ def test_what_returned_can_be_aborted() -> None:
     assert drain(scheduler, runner) == [Aborted("a")]
     assert scheduler.take_released() == []
     scheduler.check_integrity()
+
+
+@pytest.mark.parametrize(("slack_s", "frames"), [(5.0, 64), (0.5, 40), (0.02, 4)])
+def test_windows_of_a_stream_are_made_in_time(slack_s: float, frames: int) -> None:
+    """The less a listener has left to hear, the shorter the next window; 20 frames are a second."""
+    limits = dataclasses.replace(
+        LIMITS, max_tokens=100, max_audio_frames=1000, max_window_frames=400
+    )
+    clock = FakeClock()
+    scheduler, runner = Scheduler(limits, GEOMETRY, clock), FakeRunner()
+    scheduler.add(make_request("a", [100], is_streaming=True))
+    while not scheduler.decoding or scheduler.decoding[0].num_frames_decoded < 64:
+        step(scheduler, runner)
+    heard_s = 64 / 20
+    clock.now_s = heard_s - slack_s
+
+    [window] = scheduler.schedule().windows
+
+    assert window.num_frames == frames

@@ -35,6 +35,10 @@ from sovits_serve.protocol.messages import (
 _BATCH_SLACK_S = 30.0
 # With ``early_tokens``: what is made of the last frames before more tokens are known is not sent.
 EARLY_MARGIN_FRAMES = 8
+# As long before a listener runs dry, more is made of the tokens that there are.
+_EARLY_SLACK_S = 0.3
+# A window is made in time if it takes no more than a quarter as long as it plays.
+_WINDOW_PER_SLACK = 4.0
 # How many segments past the one whose audio is due a request may have begun, per slot.
 _AHEAD_PER_SLOT = 2
 
@@ -350,23 +354,49 @@ class Scheduler:
         done, frames, num_tokens = sequence.num_frames_decoded, sequence.num_frames, 0
         end = frames
         if sequence.state is not SequenceState.DECODING:
-            # Frames near the end change most with the tokens that follow: they wait. Then as much
-            # again as there was, for each time costs a pass over all tokens.
+            # Frames near the end change most with the tokens that follow: they wait.
             per_token = self.geometry.frames_per_token
             num_tokens = sequence.num_tokens_voiced
             if num_tokens * per_token - EARLY_MARGIN_FRAMES <= done:
                 num_tokens = len(sequence.tokens)
-                if num_tokens < 2 * sequence.num_tokens_voiced:
+                gained = num_tokens * per_token - EARLY_MARGIN_FRAMES - done
+                if not self._pays(sequence, gained):
                     return None
             frames = num_tokens * per_token
             end = frames - EARLY_MARGIN_FRAMES
-        limit = self.limits.max_window_frames
-        if sequence.request.message.is_streaming:
-            # Small while the listener waits, then as long as what is already there.
-            limit = min(limit, max(self.limits.first_window_frames, done))
+        limit = self._longest_window(sequence, end - done)
         num_tokens = num_tokens or len(sequence.tokens)
         sequence.num_tokens_voiced = num_tokens
         return AudioWindow(sequence, done, min(limit, end - done), num_tokens, frames)
+
+    def _longest_window(self, sequence: Sequence, left: int) -> int:
+        """Return how many frames of those that are left to decode at once, at most."""
+        limit, done = self.limits.max_window_frames, sequence.num_frames_decoded
+        if not sequence.request.message.is_streaming:
+            return limit
+        # Small while the listener waits, then as long as what is already there; of a few tokens
+        # all, for the next tokens wait for each window.
+        soon = left if done and sequence.state is not SequenceState.DECODING else done
+        if sequence.request.first_audio_s is not None:
+            frames_per_s = self.geometry.sample_rate_hz / self.geometry.samples_per_frame
+            soon = min(soon, int(_WINDOW_PER_SLACK * self._slack_s(sequence) * frames_per_s))
+        return min(limit, max(self.limits.first_window_frames, soon))
+
+    def _slack_s(self, sequence: Sequence) -> float:
+        """Return how long a listener still has something to hear; 0 before the first audio."""
+        if sequence.request.first_audio_s is None:
+            return 0.0
+        return self._urgency(sequence)[0] - self._clock()
+
+    def _pays(self, sequence: Sequence, gained: int) -> bool:
+        """Return whether audio is made anew for so many frames more: a pass over all tokens.
+
+        Only for who would soon hear nothing: soon all tokens may be there.
+        """
+        if self._slack_s(sequence) > _EARLY_SLACK_S:
+            return False
+        done = sequence.num_frames_decoded
+        return not done or gained >= max(self.limits.first_window_frames, done // 4)
 
     def _take_audio(self, sequence: Sequence, pcm: bytes) -> None:
         sequence.pending_pcm.append(pcm)
