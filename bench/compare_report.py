@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ def machine(device: str) -> dict[str, object]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "torch": version("torch"),
+        "commit": _commit(),
         "load_before": round(os.getloadavg()[0], 2),
     }
     nvml = open_nvml() if device == "cuda" else None
@@ -126,6 +128,18 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
         side.grid(alpha=0.3, which="both")
         side.legend()
     figure.savefig(path, dpi=120)
+
+
+def _commit() -> str:
+    """Return which commit is measured, with a + if files are changed; "" outside of a checkout."""
+    command = ["git", "describe", "--always", "--dirty=+"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
 
 
 def _cpu_name() -> str:
