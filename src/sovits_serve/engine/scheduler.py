@@ -372,14 +372,17 @@ class Scheduler:
     def _longest_window(self, sequence: Sequence, left: int) -> int:
         """Return how many frames of those that are left to decode at once, at most."""
         limit, done = self.limits.max_window_frames, sequence.num_frames_decoded
-        if not sequence.request.message.is_streaming:
+        request = sequence.request
+        if not request.message.is_streaming:
             return limit
         # Small while the listener waits, then as long as what is already there; of a few tokens
         # all, for the next tokens wait for each window.
         soon = left if done and sequence.state is not SequenceState.DECODING else done
-        if sequence.request.first_audio_s is not None:
+        if request.early_tokens and request.first_audio_s is not None:
+            # Such a stream is hardly ahead of its listener: what is ready in time, but no crumbs.
             frames_per_s = self.geometry.sample_rate_hz / self.geometry.samples_per_frame
-            soon = min(soon, int(_WINDOW_PER_SLACK * self._slack_s(sequence) * frames_per_s))
+            in_time = int(_WINDOW_PER_SLACK * self._slack_s(sequence) * frames_per_s)
+            soon = min(soon, max(in_time, done // 4))
         return min(limit, max(self.limits.first_window_frames, soon))
 
     def _slack_s(self, sequence: Sequence) -> float:
