@@ -100,12 +100,6 @@ class KVCache:
         self._used[slot] = False
         heapq.heappush(self._free_slots, slot)
 
-    def reserve(self, slot: int, length: int) -> None:
-        """Let up to ``length`` tokens be written to a slot, whose length is kept elsewhere."""
-        assert self._used[slot], f"slot {slot} is not allocated"
-        assert 0 < length <= self.max_length, f"{length} tokens do not fit a slot"
-        self._touched[slot] = max(self._touched[slot], length)
-
     def begin_prefill(self, slots: Sequence[int], lengths: Sequence[int]) -> None:
         """Check that the slots are empty and long enough, before anything is written."""
         assert len(set(slots)) == len(slots) == len(lengths)
