@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sovits_serve.config import EngineConfig
+from sovits_serve.engine.loader import resolve
 from sovits_serve.engine.model_runner import ModelRunner
 from sovits_serve.engine.runner_choice import make_runner, resolve_kernels
 from sovits_serve.errors import ConfigError
@@ -157,3 +158,15 @@ def test_a_cpu_has_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_kernels("auto", torch.device("cpu")) == "off"
     with pytest.raises(ConfigError, match="kernels: on is for CUDA"):
         resolve_kernels("on", torch.device("cpu"))
+
+
+def test_a_cache_that_holds_no_segment_is_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where kernels are used the setting and its limit are named; without them it has no effect."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    config = replace(CPU_CONFIG, kernels="on", kv_cache_tokens=100)
+
+    with pytest.raises(ConfigError, match=r"kv_cache_tokens: 100 .* max_sequence_length \(700\)"):
+        resolve(config)
+    assert resolve(replace(config, kernels="off")).kv_cache_tokens == 100

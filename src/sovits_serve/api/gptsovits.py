@@ -39,8 +39,8 @@ _V1_NAMES = frozenset({"refer_wav_path", "text_language", "prompt_language"})
 _FOREIGN_VOICE_NAMES = ("cha_name", "target_voice")
 # How call_me names weights for one request.
 _WEIGHTS = ("gpt_weights", "sovits_weights")
-# Formats of which upstream's clients expect a complete file in every chunk of a stream.
 _EARLY_MODE = 2  # and above: streaming modes that give up some quality
+# Formats of which upstream's clients expect a complete file in every chunk of a stream.
 _FILE_PER_PIECE = frozenset({"ogg", "aac"})
 _AUDIO = {"schema": {"type": "string", "format": "binary"}}
 _FAILED = {

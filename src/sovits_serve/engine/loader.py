@@ -76,6 +76,12 @@ def resolve(config: EngineConfig) -> EngineConfig:
         raise ConfigError(
             f"decode_weights: int8 is for a CPU in float32 or bfloat16, not for {device} in {dtype}"
         )
+    kernels = resolve_kernels(config.kernels, torch.device(device))
+    if kernels != "off" and 0 < config.kv_cache_tokens < config.max_sequence_length:
+        raise ConfigError(
+            f"kv_cache_tokens: {config.kv_cache_tokens} is neither 0 nor at least "
+            f"max_sequence_length ({config.max_sequence_length}), the tokens of one segment"
+        )
     invariant = config.batch_invariant
     if invariant == "auto":
         invariant = "on" if is_cuda else "off"
@@ -86,7 +92,7 @@ def resolve(config: EngineConfig) -> EngineConfig:
         device=device,
         dtype=dtype,
         batch_invariant=invariant,
-        kernels=resolve_kernels(config.kernels, torch.device(device)),
+        kernels=kernels,
         max_prefill_rows=config.max_prefill_rows or rows,
         max_audio_rows=config.max_audio_rows or rows,
         num_threads=threads,
@@ -274,11 +280,6 @@ def settle(
     """
     max_length = config.max_sequence_length
     has_pages = config.kernels != "off"
-    if has_pages and 0 < config.kv_cache_tokens < max_length:
-        raise ConfigError(
-            f"kv_cache_tokens: {config.kv_cache_tokens} is neither 0 nor at least "
-            f"max_sequence_length ({max_length}), the tokens of one segment"
-        )
     if config.max_running and (config.kv_cache_tokens or not has_pages):
         return config
     if not budget_bytes:
